@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * node.h - a YAML document as a tree that remembers where each piece was written.
+ *
+ * Owner    nodes live in the arena they were read into. Thread: one at a time.
+ * Limits   spec/hardening.md T-111: file size, nesting depth, bytes and nodes after alias
+ *          expansion; duplicate keys, merge keys and tags other than core ones are problems. */
+#ifndef SALLYPORT_NODE_H
+#define SALLYPORT_NODE_H
+
+#include "sallyport/arena.h"
+#include "sallyport/problem.h"
+
+#define YAML_FILE_BYTES_MAX	(16u << 20)
+#define YAML_DEPTH_MAX		64u
+#define YAML_NODES_MAX		4000000u	/* per file, aliases counted as often as used */
+
+enum node_kind { NODE_NULL, NODE_SCALAR, NODE_SEQUENCE, NODE_MAPPING };
+
+struct node {
+	enum node_kind kind;
+	bool quoted;			/* scalar in quotes or a block: always a string */
+	struct where where;
+	struct slice text;		/* scalar; NUL-terminated behind its length */
+	struct node **items;		/* sequence */
+	struct node_pair *pairs;	/* mapping, in the order written */
+	size_t count;			/* of items or pairs */
+};
+
+struct node_pair {
+	struct slice key;
+	struct where where;		/* of the key */
+	struct node *value;		/* never NULL: an empty value is a NODE_NULL */
+};
+
+/* The documents of one file. `file` is kept (borrowed by every struct where). FAILED: at least one
+ * error was added to `ps`; *docs then holds the documents before it. */
+enum outcome yaml_read(struct arena *a, const char *file, struct slice bytes, struct problems *ps,
+		       struct node ***docs, size_t *count);
+
+/* NULL: no such key, or not a mapping. */
+struct node *node_get(const struct node *n, const char *key);
+
+#endif
