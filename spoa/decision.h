@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * decision.h - one request judged: CUSTOM, then tokens, then AUDIT, DENY and ALLOW, at the
+ * gateway and then at each workload behind the route (spec/authorization-policy.md 4.1).
+ *
+ *     judge_create() once a thread and configuration; for every question
+ *     decision_start()  ->  OK: the verdict is there
+ *                           AGAIN: keys are being fetched; on_decided() is called later, once
+ *     decision_cancel() when nobody wants the answer any more.
+ *
+ * Owner    the caller owns judge, check and decision. Everything in a check is borrowed until the
+ *          decision is over; everything in a verdict lives in the check's arena or is borrowed from
+ *          the check.
+ * Thread   a judge and its decisions belong to one thread; the policy index it reads is immutable
+ *          and shared.
+ * Blocks   never.
+ * Fails    closed: what cannot be judged is a verdict with `allow` false. Every started decision
+ *          gets exactly one verdict, unless it is cancelled. */
+#ifndef SALLYPORT_SPOA_DECISION_H
+#define SALLYPORT_SPOA_DECISION_H
+
+#include <stdint.h>
+
+#include "sallyport/arena.h"
+#include "spoa/policy.h"
+
+#define CHECK_WORKLOADS_MAX	64u	/* behind one route; more are refused with 500 */
+#define CHECK_HEADERS_MAX	512u	/* more are refused with 431 */
+
+/* IPv4 in its mapped form (::ffff:a.b.c.d), so that there is one form to compare. */
+struct check_ip {
+	bool known;			/* false: a UNIX socket; matches no address block */
+	unsigned char bytes[16];
+};
+
+struct check_header {
+	struct slice name, value;	/* the name in any case */
+};
+
+/* A place where policies stand in the way: the gateway itself, or what a route leads to. */
+struct check_workload {
+	struct slice ns;		/* required */
+	struct slice name;		/* for logs */
+	struct slice labels;		/* `k=v,k=v` as on the wire; absent: none */
+	/* As this workload will see them where the route rewrites; absent: as received. */
+	struct slice path, authority;
+};
+
+enum check_proto { CHECK_HTTP, CHECK_TCP };
+
+struct check {
+	struct arena *arena;
+	enum check_proto proto;
+
+	/* HTTP only. */
+	struct slice method, scheme, authority;
+	struct slice path;		/* with its query; "*" for OPTIONS * */
+	bool normalized;		/* false: the judge applies the mesh's path normalisation */
+	const struct check_header *headers;
+	size_t header_count;
+
+	struct check_ip remote_ip;	/* after PROXY protocol and forwarding logic */
+	struct check_ip src, dst;	/* of the socket */
+	uint16_t dst_port;
+	bool tls;
+	struct slice sni;		/* absent: none */
+	/* URI SANs, else DNS SANs, else the subject, of a *verified* certificate; none otherwise. */
+	const struct slice *peer_ids;
+	size_t peer_id_count;
+
+	const struct check_workload *gateway;	/* NULL: the check is about workloads only */
+	const struct check_workload *workloads;	/* may the request go to any of these? All must agree */
+	size_t workload_count;
+
+	struct slice request_id;
+	int64_t deadline_ms;		/* clock_monotonic_ms(); 0: none */
+};
+
+enum verdict_reason { REASON_OK, REASON_JWT, REASON_RBAC, REASON_CUSTOM, REASON_ERROR,
+		      REASON_COUNT };
+
+/* The token of `reason` on the wire: ok jwt rbac custom error. */
+const char *verdict_reason_name(enum verdict_reason reason);
+
+struct verdict {
+	bool allow;
+	uint16_t status;		/* 200 when allowed */
+	enum verdict_reason reason;
+
+	/* When denied: Istio's texts, and nothing of ours. */
+	struct slice body, content_type;
+	struct slice www_authenticate;	/* absent: not a token's failure */
+
+	/* When allowed; names and values are safe to write. In this order: delete, set, add. */
+	LIST(struct slice) header_del;
+	LIST(struct check_header) header_set, header_add;
+	struct slice path_out;		/* absent: unchanged */
+	bool strip_authorization;	/* header_del holds `authorization` because a token stood there */
+
+	/* Of the first door whose token was accepted: the gateway's, else a workload's. Absent: none. */
+	struct slice principal;		/* iss/sub */
+	struct slice claims;		/* JSON object, space-delimited claims split */
+	struct slice payload;		/* segment 2 of the token */
+
+	/* For the operator, never for the client. */
+	struct slice policy;		/* ns[..]-policy[..]-rule[n] that decided */
+	struct slice detail;		/* rbac_access_denied_matched_policy[..], jwt_authn_access_denied{..} */
+	struct slice shadow;		/* `denied` or `allowed` and the policy, where one is on trial */
+};
+
+struct judge;
+struct jwks_store;
+struct token_cache;
+
+/* All three are borrowed and outlive the judge. `tokens` may be NULL: every token is verified. */
+struct judge *judge_create(const struct policy_index *index, struct jwks_store *keys,
+			   struct token_cache *tokens);
+/* Only when none of its decisions is waiting. Clears the caller's pointer. */
+void judge_free(struct judge **jp);
+
+struct decision;
+typedef void decided_fn(void *arg, const struct verdict *verdict);
+
+/* `c` and its arena stay valid until the verdict was used or the decision cancelled. The decision
+ * lives in the check's arena. OK: decision_verdict() answers at once and `on_decided` is never
+ * called. AGAIN: it will be, from the judge's event loop, no later than shortly after the check's
+ * deadline. */
+enum outcome decision_start(struct judge *j, const struct check *c, decided_fn *on_decided, void *arg,
+			    struct decision **out);
+const struct verdict *decision_verdict(const struct decision *d);
+/* Nobody is called after this. Harmless when it is already over. Clears the caller's pointer. */
+void decision_cancel(struct decision **dp);
+
+#endif

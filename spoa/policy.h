@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * policy.h - all RequestAuthentications and AuthorizationPolicies, compiled: for a workload, the
+ * few that reach it (spec/authorization-policy.md 3, spec/request-authentication.md 3).
+ *
+ * Owner    policy_index_create() gives one reference; documents are borrowed until it is freed.
+ * Thread   the index is immutable: any thread may read it. A policy_cache belongs to one thread.
+ * Blocks   never.
+ * Cost     of a request: one hash look-up, then only the policies that reach its workload; however
+ *          many exist. */
+#ifndef SALLYPORT_SPOA_POLICY_H
+#define SALLYPORT_SPOA_POLICY_H
+
+#include "sallyport/resource/authorization_policy.h"
+#include "sallyport/resource/request_authentication.h"
+
+#define POLICY_SETS_MAX		4096u	/* workloads remembered a thread; beyond, the oldest half goes */
+
+enum path_normalization {
+	NORMALIZE_BASE, NORMALIZE_NONE, NORMALIZE_MERGE_SLASHES, NORMALIZE_DECODE_AND_MERGE_SLASHES
+};
+
+/* What the Proxy document's `mesh` says; slices are borrowed as the documents are. */
+struct policy_mesh {
+	struct slice root_namespace;		/* absent: istio-system */
+	struct slice trust_domain;		/* absent: cluster.local */
+	const struct slice *trust_domain_aliases;
+	size_t trust_domain_alias_count;
+	enum path_normalization normalization;
+};
+
+struct policy_index;
+
+/* The arrays are borrowed for the call, what they point at until the index is freed. */
+struct policy_index *policy_index_create(const struct policy_mesh *mesh,
+					 const struct request_authentication *const *authentications,
+					 size_t authentication_count,
+					 const struct authorization_policy *const *policies,
+					 size_t policy_count);
+struct policy_index *policy_index_ref(struct policy_index *x);
+/* Drops one reference and clears the caller's pointer; *xp may be NULL already. */
+void policy_index_unref(struct policy_index **xp);
+
+#endif
