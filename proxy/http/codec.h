@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * codec.h - one table of functions for HTTP/1 and HTTP/2, either role.
+ *
+ * A codec turns the bytes of a transport into the events of streams, and heads, data and ends
+ * into bytes. It knows no routes and no other connection. One codec a connection, one
+ * codec_stream a request and its response, on HTTP/1.1 too.
+ *
+ * Flow control is one rule on both versions: on_data() says how much the owner took. What it did
+ * not take stays with the codec, the sender stops (HTTP/1: stop reading; HTTP/2: no window
+ * update), and it is offered again after resume(). The other way round send_data() says how much
+ * the connection took; on_writable() asks for the rest.
+ *
+ * Owner    connections own codecs; codec_streams belong to the codec. A server stream is gone for
+ *          its owner after send_end() or reset() (which it calls) or on_reset() (which it gets);
+ *          a client stream after on_end() or on_reset() (which it gets), after on_head() with `end`,
+ *          or after reset() (which it calls). No event follows.
+ * Thread   the worker's. Blocks never.
+ * Fails    errors of the peer arrive as on_refused() (server, before the head), on_reset() and
+ *          on_close(). No callback may free the connection or codec inside an event: connections are
+ *          marked closed and buried by the worker after the loop turn (transport.h). */
+#ifndef SALLYPORT_PROXY_CODEC_H
+#define SALLYPORT_PROXY_CODEC_H
+
+#include "proxy/http/message.h"
+#include "proxy/net/transport.h"
+
+/* Why a stream ended early. X(identifier, text of spec/http.md 27, response flag) */
+#define RESET_REASONS(X) \
+	X(LOCAL_CONNECTION_FAILURE, "local connection failure", "UF") \
+	X(REMOTE_CONNECTION_FAILURE, "remote connection failure", "UF") \
+	X(CONNECTION_TIMEOUT, "connection timeout", "UF") \
+	X(CONNECTION_TERMINATION, "connection termination", "UC") \
+	X(LOCAL_RESET, "local reset", "LR") \
+	X(LOCAL_REFUSED, "local refused stream reset", "LR") \
+	X(OVERFLOW, "overflow", "UO") \
+	X(REMOTE_RESET, "remote reset", "UR") \
+	X(REMOTE_REFUSED, "remote refused stream reset", "UR") \
+	X(PROTOCOL_ERROR, "protocol error", "UPE") \
+	X(PREMATURE_HALF_CLOSE, "HTTP/1 premature upstream half close", "LR")
+
+enum reset_reason {
+#define X(id, text, flag) RESET_##id,
+	RESET_REASONS(X)
+#undef X
+	RESET_REASON_COUNT
+};
+const char *reset_reason_text(enum reset_reason why);
+const char *reset_reason_flag(enum reset_reason why);
+
+struct codec;
+struct codec_stream;
+
+/* A head that was refused before it became a request: the reply to send and what the log says
+ * (spec/http.md 2-9, 27). */
+struct refusal {
+	unsigned status;
+	const char *body;	/* static; "" for none */
+	const char *details;	/* response code details, e.g. "http1.codec_error" */
+};
+
+/* What a stream's owner hears. */
+struct stream_events {
+	/* Server: the request head; client: the response head, or an interim one (100, 102-104: then
+	 * another head follows). `m` lives in the arena given by on_open() or open(). `end`:
+	 * no body follows and on_end() is not called. */
+	void (*on_head)(void *owner, struct message *m, bool end);
+	/* Server only, in place of on_head(): the owner sends a local reply; the codec closes after it.
+	 * `partial` holds what could be read of the request, for the log; its slices may be absent. */
+	void (*on_refused)(void *owner, const struct refusal *why, struct message *partial);
+	/* Returns how many of the bytes were taken; fewer means: wait for resume(). */
+	size_t (*on_data)(void *owner, struct slice bytes);
+	/* The message is complete. `trailers` NULL where there are none (or they are dropped). */
+	void (*on_end)(void *owner, struct headers *trailers);
+	/* The message will never be complete; `detail` is static text or NULL. */
+	void (*on_reset)(void *owner, enum reset_reason why, const char *detail);
+	/* send_data() may take more again. */
+	void (*on_writable)(void *owner);
+};
+
+/* What a connection hears of its codec. */
+struct codec_events {
+	/* Server: a request begins (its head is complete, or refused). Gives the owner and the arena
+	 * for its message; sets *events. */
+	void *(*on_open)(void *connection, struct codec_stream *cs, struct arena **arena,
+			 const struct stream_events **events);
+	/* No stream is in progress: a client connection may return to its pool, a server
+	 * connection starts its idle timer. Called after the owner's last event. */
+	void (*on_idle)(void *connection);
+	/* The connection is of no more use: to be closed once what is queued was written. `lingering`:
+	 * shut down the write side, then discard input for the delayed-close time (spec 24.5). */
+	void (*on_close)(void *connection, bool lingering);
+};
+
+struct codec_settings {
+	/* spec/http.md 9; from Proxy.spec.limits and .http */
+	uint32_t head_bytes_max, header_count_max;	/* requests 61440, 100; responses 81920, 100 */
+	uint32_t interim_max;				/* 1xx responses per request: 16 */
+	uint32_t connection_tokens_max;			/* 9 */
+	uint32_t uri_bytes_max;				/* 0: off */
+	bool accept_http10;
+	bool keep_trailers;				/* enable_trailers; false: parsed, dropped */
+	enum { UNDERSCORES_ALLOW, UNDERSCORES_REJECT, UNDERSCORES_DROP } underscores;
+	bool tls;					/* server: scheme of requests is https */
+};
+
+struct codec_ops {
+	const char *name;	/* "HTTP/1.1", "HTTP/2" */
+	/* Parses what the transport's input buffer holds, as far as it can now, and consumes it. */
+	void (*feed)(struct codec *c);
+	/* The peer closed its side (after feed() of all before it). */
+	void (*eof)(struct codec *c);
+	/* The transport failed or was closed under it: every live stream gets on_reset(). */
+	void (*failed)(struct codec *c, enum reset_reason why);
+	/* The transport's output buffer has room again. */
+	void (*writable)(struct codec *c);
+	/* Announces the end: no further request after those in progress. */
+	void (*drain)(struct codec *c);
+	/* Whether reading more input now is of use (HTTP/1: false while data was not taken). */
+	bool (*wants_input)(const struct codec *c);
+	/* Client: a new request; NULL when none can be opened now. */
+	struct codec_stream *(*open)(struct codec *c, void *owner, const struct stream_events *events,
+				     struct arena *arena);
+	bool (*can_open)(const struct codec *c);	/* client: reusable for another request */
+
+	/* Queues the head; never refused (the output buffer grows for heads). A server's status 1xx is
+	 * an interim one. `end`: nothing follows. The codec writes framing fields itself (from
+	 * m->framing and content_length), and `connection: close` where it will not persist. */
+	void (*send_head)(struct codec_stream *cs, const struct message *m, bool end);
+	size_t (*send_data)(struct codec_stream *cs, struct slice bytes);
+	/* All data was taken; ends the message. */
+	void (*send_end)(struct codec_stream *cs, const struct headers *trailers);
+	void (*resume)(struct codec_stream *cs);
+	/* Server: cuts the response short; client: gives up the request. */
+	void (*reset)(struct codec_stream *cs, enum reset_reason why);
+	void (*destroy)(struct codec *c);
+};
+
+struct codec {
+	const struct codec_ops *ops;
+	struct transport *transport;	/* borrowed: the connection's */
+	const struct codec_settings *settings;	/* borrowed */
+	const struct codec_events *events;
+	void *connection;		/* first argument of the events */
+	bool is_server;
+};
+
+/* First member of each version's own stream struct. */
+struct codec_stream {
+	struct codec *codec;
+	void *owner;
+	const struct stream_events *events;
+	struct arena *arena;
+	int64_t started_us;		/* server: when its first byte was read (worker_now_us) */
+	uint64_t bytes_in, bytes_out;	/* body bytes, without framing */
+};
+
+/* HTTP/1.1 (http1.c). Taken from the worker's free list where there is one. */
+struct codec *http1_server(struct transport *t, const struct codec_settings *settings,
+			   const struct codec_events *events, void *connection);
+struct codec *http1_client(struct transport *t, const struct codec_settings *settings,
+			   const struct codec_events *events, void *connection);
+
+static inline void codec_feed(struct codec *c)
+{
+	c->ops->feed(c);
+}
+
+static inline void codec_send_head(struct codec_stream *cs, const struct message *m, bool end)
+{
+	cs->codec->ops->send_head(cs, m, end);
+}
+
+static inline size_t codec_send_data(struct codec_stream *cs, struct slice bytes)
+{
+	return cs->codec->ops->send_data(cs, bytes);
+}
+
+static inline void codec_send_end(struct codec_stream *cs, const struct headers *trailers)
+{
+	cs->codec->ops->send_end(cs, trailers);
+}
+
+static inline void codec_resume(struct codec_stream *cs)
+{
+	cs->codec->ops->resume(cs);
+}
+
+static inline void codec_reset(struct codec_stream *cs, enum reset_reason why)
+{
+	cs->codec->ops->reset(cs, why);
+}
+
+#endif
