@@ -21,6 +21,7 @@ struct decoder {
 	struct arena *arena;
 	struct problems *problems;
 	const char *kind, *ns, *name;	/* of the document: "Gateway", "istio-system", "web" */
+	struct where where;		/* of the document, for problems without a node */
 	char path[512];			/* of the field being decoded: "spec.servers[0].port" */
 	size_t path_len;
 };
@@ -55,14 +56,24 @@ void decode_warning(struct decoder *d, const struct node *n, const char *fmt, ..
 	__attribute__((format(printf, 3, 4)));
 void decode_note(struct decoder *d, const struct node *n, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The same at a place that was kept: of a key, a located_slice, an entry. False for an error. */
+bool decode_problem(struct decoder *d, enum severity severity, struct where where,
+		    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* How a value that is checked but not obeyed is told of; the path stands before it. */
+#define DECODE_NOT_OBEYED	"is accepted but not obeyed yet"
+/* "a list", "a mapping", ...: what was found, for messages. */
+const char *node_found(const struct node *n);
 
 /* Path bookkeeping: size_t mark = decode_push(d, "servers"); … decode_pop(d, mark); */
 size_t decode_push(struct decoder *d, const char *key);
+size_t decode_push_slice(struct decoder *d, struct slice key);
 size_t decode_push_index(struct decoder *d, size_t index);
 void decode_pop(struct decoder *d, size_t mark);
 
 /* A mapping by its table. A member named in the table that is a NODE_NULL counts as absent. */
 bool decode_mapping(struct decoder *d, const struct node *n, const struct field *fields, void *out);
+/* Takes anything and keeps nothing (`status` of every document). */
+bool decode_ignored(struct decoder *d, const struct node *n, void *out, const void *arg);
 /* As a field's decoder: `arg` is the table; the struct is embedded at `out`. */
 bool decode_struct(struct decoder *d, const struct node *n, void *out, const void *arg);
 
@@ -74,7 +85,8 @@ struct decode_pointer {
 };
 bool decode_pointer(struct decoder *d, const struct node *n, void *out, const void *arg);
 
-/* A sequence into LIST(): each element by `decode`. Null elements are errors. */
+/* A sequence into LIST(): each element by `decode`. Null elements are errors and left out; an
+ * element that failed stays, zero where nothing could be decoded. */
 struct decode_list {
 	size_t size;
 	decode_fn *decode;
@@ -101,12 +113,20 @@ bool decode_string(struct decoder *d, const struct node *n, void *out, const voi
 bool decode_bool(struct decoder *d, const struct node *n, void *out, const void *arg);		/* bool */
 bool decode_u32(struct decoder *d, const struct node *n, void *out, const void *arg);		/* uint32_t */
 bool decode_i32(struct decoder *d, const struct node *n, void *out, const void *arg);		/* int32_t */
+bool decode_port(struct decoder *d, const struct node *n, void *out, const void *arg);		/* uint32_t, 1..65535 */
+/* int64_t within `arg`, a struct decode_range. */
+struct decode_range {
+	int64_t min, max;
+};
+bool decode_range(struct decoder *d, const struct node *n, void *out, const void *arg);
 bool decode_double(struct decoder *d, const struct node *n, void *out, const void *arg);	/* double */
 /* Go duration text (spec/virtual-service.md 1) to milliseconds; int64_t. `arg`: decode_duration_rule
  * or NULL: at least 1ms, whole milliseconds. */
 struct decode_duration_rule {
 	bool zero_allowed, any_precision;
 };
+/* The text alone, in nanoseconds and with its sign; false: no duration. */
+bool duration_parse_ns(struct slice s, int64_t *out);
 bool decode_duration(struct decoder *d, const struct node *n, void *out, const void *arg);
 /* int-or-string: struct slice holding the text as written. */
 bool decode_int_or_string(struct decoder *d, const struct node *n, void *out, const void *arg);

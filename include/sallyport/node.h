@@ -13,6 +13,7 @@
 
 #define YAML_FILE_BYTES_MAX	(16u << 20)
 #define YAML_DEPTH_MAX		64u
+#define YAML_ALIAS_BYTES_MAX	(10u << 20)	/* that all aliases of a file stand for */
 #define YAML_NODES_MAX		4000000u	/* per file, aliases counted as often as used */
 
 enum node_kind { NODE_NULL, NODE_SCALAR, NODE_SEQUENCE, NODE_MAPPING };
@@ -34,7 +35,8 @@ struct node_pair {
 };
 
 /* The documents of one file. `file` is kept (borrowed by every struct where). FAILED: at least one
- * error was added to `ps`; *docs then holds the documents before it. */
+ * error was added to `ps`. Bad syntax and a limit end the file: *docs then holds the documents
+ * before it. After any other error reading goes on, so that the decoders can add theirs. */
 enum outcome yaml_read(struct arena *a, const char *file, struct slice bytes, struct problems *ps,
 		       struct node ***docs, size_t *count);
 
