@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * route.h - route tables: which virtual host and route a request belongs to, and what the route
+ * does to it. Immutable, compiled by snapshot/, asked by stream/ and explain alike.
+ *
+ * Cost     of a lookup does not grow with the number of hosts, nor with the number of exact and
+ *          prefix paths of a host; the first route in order that holds wins (spec/virtual-service.md 6).
+ * Owner    the snapshot's arena; regexes are given back by route_table_fini().
+ * Thread   read by all workers at once; results live in the caller's arena. */
+#ifndef SALLYPORT_PROXY_ROUTE_H
+#define SALLYPORT_PROXY_ROUTE_H
+
+#include "proxy/http/exchange.h"
+#include "sallyport/path.h"
+#include "sallyport/resource/virtual_service.h"
+
+struct cluster;
+struct worker;
+struct route_table;
+struct virtual_host;
+
+enum route_action { ROUTE_FORWARD, ROUTE_REDIRECT, ROUTE_DIRECT_RESPONSE };
+
+struct route_target {
+	struct cluster *cluster;		/* NULL: no such service, port or subset: 503 NC */
+	struct slice cluster_name;		/* also when the cluster is missing */
+	uint32_t weight;
+	const struct headers_policy *headers;	/* of the destination; may be empty */
+};
+
+struct route {
+	enum route_action action;
+	struct slice name;			/* "name.matchName" forms; absent: unnamed */
+	const struct http_route *source;	/* what it was compiled from: rewrite, headers, redirect … */
+	const struct virtual_service *service;
+	const struct http_match *match;		/* NULL: matches all */
+	LIST(struct route_target) targets;	/* ROUTE_FORWARD; those of weight 0 removed */
+	uint64_t weight_sum;
+	bool fused_headers;			/* one destination was written: 7.6 precedence */
+	int64_t timeout_ms;			/* 0: none */
+	uint32_t index;				/* in its virtual host, after ordering */
+};
+
+/* By Host or :authority as received (port ignored, any case); NULL: no virtual host. */
+const struct virtual_host *route_table_find(const struct route_table *t, struct slice authority);
+bool virtual_host_requires_tls(const struct virtual_host *vh);
+struct slice virtual_host_domain(const struct virtual_host *vh);
+
+/* What the static filters and matches need beside the message. */
+struct route_input {
+	const struct message *request;
+	struct arena *arena;			/* for joined header lines */
+};
+
+/* The first route that holds, or NULL. */
+const struct route *virtual_host_match(const struct virtual_host *vh, const struct route_input *in);
+
+/* For explain and show: every route in order; `why` gets the first reason it does not hold. */
+size_t virtual_host_routes(const struct virtual_host *vh, const struct route *const **routes);
+bool route_explain(const struct route *r, const struct route_input *in, char *why, size_t bytes);
+void route_table_visit(const struct route_table *t,
+		       void (*visit)(void *arg, const struct virtual_host *vh), void *arg);
+
+/* Weighted draw; NULL never for ROUTE_FORWARD with at least one target. */
+const struct route_target *route_draw(const struct route *r, uint64_t random);
+
+/* ROUTE_REDIRECT: status and location (7.2). `server_port`, `server_tls`: of the Gateway server. */
+struct slice route_redirect_location(const struct route *r, const struct message *request,
+				     uint32_t server_port, bool server_tls, struct arena *a);
+/* httpsRedirect (gateway.md 12.5, README D4). `bound_port`: of this listener; `https_port`: bound
+ * port of the HTTPS server that serves this host, 0: none known; `mapped`: ports are mapped. */
+struct slice https_redirect_location(const struct message *request, uint32_t bound_port,
+				     uint32_t https_port, bool mapped, struct arena *a);
+
+/* Route and destination operations on the request, then host and path rewrite (7.5, 7.6);
+ * adds x-envoy-original-path and -host. */
+void route_apply_request(const struct route *r, const struct route_target *target,
+			 struct message *request, const struct exchange *x, struct arena *a);
+/* On upstream responses and on local replies of a route (7.6). `target` may be NULL. */
+void route_apply_response(const struct route *r, const struct route_target *target,
+			  struct message *response, const struct exchange *x, struct arena *a);
+
+/* A compiled format with everything filled in that `x` knows; an absent value is empty. Also the
+ * base of the access log: `absent` is what to write for a missing value ("-" there). */
+struct slice format_run(const struct format *f, const struct exchange *x, struct slice absent,
+			struct arena *a);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * snapshot.h - what the resources ask for, resolved, ready to serve, immutable.
+ *
+ * Owner    whoever holds a reference; the last one frees it. Each worker holds one reference to the
+ *          snapshot it serves and counts its own streams on it (stream/), so that no atomic is
+ *          touched per request.
+ * Thread   built on the main thread, read by every worker without locks; the count is atomic.
+ * Blocks   snapshot_build() may read files; nothing else here does.
+ * Fails    a failed build leaves nothing behind but its problems; lookups answer NULL.
+ * Spec     spec/gateway.md 5-9, 12; spec/virtual-service.md 4-6; spec/README.md D1-D12. */
+#ifndef SALLYPORT_PROXY_SNAPSHOT_H
+#define SALLYPORT_PROXY_SNAPSHOT_H
+
+#include <sys/socket.h>
+
+#include "proxy/route/route.h"
+#include "proxy/upstream/cluster.h"
+#include "sallyport/resource.h"
+
+/* Where a listener binds. */
+struct bind_point {
+	struct sockaddr_storage address;
+	socklen_t address_len;
+	char key[128];			/* "0.0.0.0:8443", "[::]:80", "unix:/path": identity across reloads */
+};
+
+/* How a TLS-terminating chain is set up: what tls/ needs, resolved from the Gateway server. */
+struct tls_settings {
+	struct slice ns, credential_name;	/* Secret, as named; absent: files */
+	struct slice gateway_ns;		/* second place where a bare name is looked up */
+	struct slice certificate_path, key_path;
+	int min_version, max_version;		/* TLS1_2_VERSION … */
+	struct slice cipher_list;		/* OpenSSL form; absent: default list */
+	struct where where;
+};
+
+struct listener_plan;
+
+/* One personality of a listener, chosen once per connection. */
+struct chain {
+	struct slice name;			/* statistics: server name, or outbound_<listener> */
+	const struct listener_plan *listener;
+	bool tls;				/* terminates TLS; plain HTTP otherwise */
+	struct tls_settings tls_settings;
+	uint32_t tls_slot;			/* index into the snapshot's TLS chains: 0 … tls_count - 1 */
+	const struct route_table *routes;
+	struct slice gateway;			/* "namespace/name" of the (first) Gateway document */
+	uint32_t server_port;			/* port.number of the server */
+	LIST(struct slice) domains;		/* host patterns of the server(s), lower case */
+	struct where where;
+};
+
+struct listener_plan {
+	struct slice name;			/* <bind>_<port>, e.g. 0.0.0.0_443 */
+	struct bind_point bind;
+	uint32_t number;			/* port.number */
+	uint32_t bound_port;			/* what is bound (README.md D2); 0 for unix sockets */
+	bool mapped;				/* bound_port differs from number */
+	LIST(struct chain *) chains;
+	const struct chain *plain;		/* without TLS; NULL: TLS is required */
+	const struct sni_table *sni;		/* opaque; for listener_find_chain() */
+	struct where where;
+};
+
+struct snapshot {
+	struct object obj;
+	uint64_t serial;			/* counts loads, shown by the admin socket */
+	char rev[17];				/* configuration revision, same as the agent's */
+	struct resource_set *resources;		/* owned */
+	struct arena *arena;			/* owned */
+	const struct proxy_settings *settings;	/* the Proxy document's, or defaults; in resources */
+	LIST(struct listener_plan *) listeners;
+	LIST(struct cluster *) clusters;	/* sorted by name */
+	LIST(const struct chain *) tls_chains;	/* by tls_slot */
+	/* Policies that select the gateway itself (its namespace or the root one, its labels). */
+	bool gateway_has_policies;
+	bool has_policies;			/* any document of theirs at all: the agent is needed */
+	struct slice gateway_workload;		/* "namespace/name" of the proxy */
+	struct slice gateway_labels;		/* "k=v,k=v" */
+};
+
+/* `set` becomes the snapshot's on success and stays the caller's on failure (NULL). Warnings and
+ * notes about what the documents say together are added to `ps` too. */
+struct snapshot *snapshot_build(struct resource_set *set, uint64_t serial, struct problems *ps);
+struct snapshot *snapshot_ref(struct snapshot *s);
+/* Drops one reference and clears the caller's pointer; *sp may be NULL already. */
+void snapshot_unref(struct snapshot **sp);
+
+/* The chain for a server name (lower case; absent: none sent): exact, longest wildcard, default;
+ * NULL: refuse the connection (gateway.md 10.3). */
+const struct chain *listener_find_chain(const struct listener_plan *l, struct slice sni);
+/* Another TLS server of this listener than `chain` covers this authority: answer 421 (gateway.md
+ * 12.7); but where that server's certificate and client policy are the same, *same gets it, and its
+ * routes serve the request (README.md D5). */
+bool listener_is_misdirected(const struct listener_plan *l, const struct chain *chain,
+			     struct slice authority, const struct chain **same);
+/* Bound port of the HTTPS server that serves this host, for httpsRedirect (D4); 0: none. */
+uint32_t snapshot_https_port(const struct snapshot *s, struct slice authority);
+const struct cluster *snapshot_find_cluster(const struct snapshot *s, struct slice name);
+
+#endif

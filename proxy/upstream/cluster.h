@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cluster.h - a named upstream service: what the documents say (struct cluster, immutable, in a
+ * snapshot) and what is alive of it (struct cluster_state, kept by name across reloads).
+ *
+ * Owner    a struct cluster belongs to its snapshot's arena. A cluster_state belongs to the
+ *          cluster_registry and lives as long as a snapshot or a stream refers to it.
+ * Thread   struct cluster: read by all. cluster_state: endpoints are published by the main thread
+ *          as one immutable struct endpoint_set behind an atomic pointer; workers read it without
+ *          locks within a loop turn, old sets are freed after workers_quiesce().
+ * Spec     spec/service-entry.md 7-13, spec/destination-rule.md 4-8. */
+#ifndef SALLYPORT_PROXY_CLUSTER_H
+#define SALLYPORT_PROXY_CLUSTER_H
+
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+#include "sallyport/decode.h"
+#include "sallyport/object.h"
+
+struct worker;
+
+enum lb_policy { LB_LEAST_REQUEST, LB_ROUND_ROBIN, LB_RANDOM, LB_PASSTHROUGH };
+enum upstream_protocol { UPSTREAM_HTTP1, UPSTREAM_HTTP2 };
+
+/* An endpoint as the documents give it: an address, or a name to resolve. */
+struct endpoint_spec {
+	struct slice address;			/* as written: IP, FQDN, unix path */
+	struct sockaddr_storage sockaddr;	/* resolved ahead for IPs and unix sockets */
+	socklen_t sockaddr_len;			/* 0: `address` is a name, with `port` */
+	uint16_t port;
+	uint32_t weight;			/* at least 1 */
+	bool healthy;				/* false: known, counted, not selected */
+	struct where where;
+};
+
+struct cluster {
+	struct slice name;			/* outbound|port|subset|host */
+	struct slice host, subset;
+	struct slice service_ns;		/* namespace of the ServiceEntry or Service */
+	uint32_t port;
+	struct where where;			/* of the document that declares it */
+	enum lb_policy lb;
+	enum upstream_protocol protocol;
+	int64_t connect_timeout_ms;		/* 10000 */
+	int64_t idle_timeout_ms;		/* 3600000 */
+	uint32_t max_requests_per_connection;	/* 0: no limit */
+	enum { RESOLVE_STATIC, RESOLVE_DNS } resolution;
+	LIST(struct endpoint_spec) endpoints;
+
+	/* Policies that reach the workloads behind it (spec/spop.md 13.1). */
+	bool has_policies;			/* at least one RequestAuthentication or AuthorizationPolicy */
+	struct slice workload;			/* "namespace/name" */
+	struct slice workload_labels;		/* "k=v,k=v;k=v": one set for each distinct workload */
+
+	struct cluster_state *state;		/* borrowed; set by cluster_registry_prepare() */
+};
+
+/* One address that requests go to. Counted: by endpoint sets, pooled connections and attempts. */
+struct endpoint {
+	struct object obj;
+	struct sockaddr_storage sockaddr;
+	socklen_t sockaddr_len;
+	struct slice text;			/* "ip:port", "[v6]:port" or a path; owned */
+	uint32_t slot;				/* dense index for per-worker tables, reused after quiesce */
+	uint32_t weight;
+	bool healthy;
+	atomic_uint active;			/* requests in progress, over all workers (least request) */
+	atomic_ulong requests, failures, connects, connect_failures;
+};
+
+struct endpoint *endpoint_ref(struct endpoint *e);
+void endpoint_unref(struct endpoint **ep);
+
+struct cluster_counters {
+	atomic_ulong requests, completed, connect_failures, connect_timeouts, timeouts, resets,
+		     none_healthy, retries, connections;
+};
+
+struct cluster_state;
+const struct cluster_counters *cluster_state_counters(const struct cluster_state *s);
+struct cluster_counters *cluster_counters(const struct cluster *c);
+
+/* Worker: an endpoint by the cluster's policy; NULL: no healthy one. The reference is the
+ * caller's. `avoid`: endpoints tried already (spec/destination-rule.md 15.4). */
+struct endpoint *cluster_pick(const struct cluster *c, struct worker *w, struct endpoint *const *avoid,
+			      unsigned avoid_count);
+
+/* Main thread. The registry owns DNS (evdns on the main base) and the states of all clusters. */
+struct cluster_registry;
+struct cluster_registry *cluster_registry_create(struct event_base *base, struct worker **workers,
+						 unsigned worker_count);
+void cluster_registry_free(struct cluster_registry **rp);
+/* Finds or makes the state of each cluster and sets ->state. Nothing is published yet. */
+void cluster_registry_prepare(struct cluster_registry *r, struct cluster *const *clusters, size_t count);
+/* The snapshot of these clusters serves from now on: publishes their endpoints, starts and stops
+ * resolving, drops what only the old snapshot named once nobody refers to it. */
+void cluster_registry_activate(struct cluster_registry *r, struct cluster *const *clusters, size_t count);
+/* All names had their first answer or failure (readiness). */
+bool cluster_registry_resolved(const struct cluster_registry *r);
+/* For show clusters: calls `visit` for each endpoint now published. */
+void cluster_visit_endpoints(const struct cluster *c, void (*visit)(void *arg, const struct endpoint *e),
+			     void *arg);
+
+#endif
