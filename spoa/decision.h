@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "sallyport/arena.h"
+#include "sallyport/check_request.h"
 #include "spoa/policy.h"
 
 #define CHECK_WORKLOADS_MAX	64u	/* behind one route; more are refused with 500 */
@@ -31,10 +32,6 @@
 struct check_ip {
 	bool known;			/* false: a UNIX socket; matches no address block */
 	unsigned char bytes[16];
-};
-
-struct check_header {
-	struct slice name, value;	/* the name in any case */
 };
 
 /* A place where policies stand in the way: the gateway itself, or what a route leads to. */
@@ -56,7 +53,7 @@ struct check {
 	struct slice method, scheme, authority;
 	struct slice path;		/* with its query; "*" for OPTIONS * */
 	bool normalized;		/* false: the judge applies the mesh's path normalisation */
-	const struct check_header *headers;
+	const struct check_header *headers;	/* names in any case */
 	size_t header_count;
 
 	struct check_ip remote_ip;	/* after PROXY protocol and forwarding logic */

@@ -11,14 +11,11 @@
 #ifndef SALLYPORT_SPOA_POLICY_H
 #define SALLYPORT_SPOA_POLICY_H
 
+#include "sallyport/path.h"
 #include "sallyport/resource/authorization_policy.h"
 #include "sallyport/resource/request_authentication.h"
 
 #define POLICY_SETS_MAX		4096u	/* workloads remembered a thread; beyond, the oldest half goes */
-
-enum path_normalization {
-	NORMALIZE_BASE, NORMALIZE_NONE, NORMALIZE_MERGE_SLASHES, NORMALIZE_DECODE_AND_MERGE_SLASHES
-};
 
 /* What the Proxy document's `mesh` says; slices are borrowed as the documents are. */
 struct policy_mesh {
