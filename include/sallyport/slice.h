@@ -50,6 +50,8 @@ static inline bool slice_ends(struct slice s, struct slice suffix)
 /* `n` may exceed the length: the result is then empty. */
 static inline struct slice slice_from(struct slice s, size_t n)
 {
+	if (s.at == NULL)
+		return s;
 	return n <= s.len ? (struct slice){ s.at + n, s.len - n } : (struct slice){ s.at + s.len, 0 };
 }
 
