@@ -23,12 +23,6 @@ struct check_address {
 	uint16_t port;		/* 0: unknown */
 };
 
-/* Same shape as any pair of slices, so that a head's own array can be passed where it fits. */
-struct check_header {
-	struct slice name;	/* lower case */
-	struct slice value;
-};
-
 struct check_request {
 	bool tcp;			/* check-conn: the HTTP fields are absent */
 
@@ -39,7 +33,7 @@ struct check_request {
 	struct slice http_version;	/* "1.1", "2.0"; may be absent */
 	struct slice headers;		/* hdrs_bin; spop_read_header() walks it. Encoding: if absent,
 					 * `header_list` is written in that form */
-	const struct check_header *header_list;
+	const struct spop_header *header_list;
 	size_t header_count;
 
 	struct check_address remote;	/* the client, after forwarding logic */
@@ -90,6 +84,7 @@ struct check_reply {
 	struct slice claims;		/* JSON object */
 	struct slice payload;		/* second segment of the token */
 	struct slice policy;		/* which policy and rule decided */
+	struct slice detail;		/* why, for the access log; ours, others ignore it */
 	struct slice shadow;		/* what dry runs say */
 	bool strip_authorization;
 };
