@@ -25,6 +25,9 @@
 #include "sallyport/check_request.h"
 #include "spoa/policy.h"
 
+#define JUDGE_SETS_MAX		4096u	/* workloads remembered; beyond, the older half goes */
+#define JUDGE_KEYS_WAIT_MS	2000	/* for a fetch, where the check has no deadline */
+#define JUDGE_MARGIN_MS		20	/* of a deadline, kept for the way back */
 #define CHECK_WORKLOADS_MAX	64u	/* behind one route; more are refused with 500 */
 #define CHECK_HEADERS_MAX	512u	/* more are refused with 431 */
 
@@ -39,8 +42,9 @@ struct check_workload {
 	struct slice ns;		/* required */
 	struct slice name;		/* for logs */
 	struct slice labels;		/* `k=v,k=v` as on the wire; absent: none */
-	/* As this workload will see them where the route rewrites; absent: as received. */
+	/* As this workload will see them where the route rewrites; absent, 0: as received. */
 	struct slice path, authority;
+	uint16_t port;
 };
 
 enum check_proto { CHECK_HTTP, CHECK_TCP };
@@ -71,6 +75,7 @@ struct check {
 
 	struct slice request_id;
 	int64_t deadline_ms;		/* clock_monotonic_ms(); 0: none */
+	bool claims_wanted;		/* false: verdict.claims stays absent and costs nothing */
 };
 
 enum verdict_reason { REASON_OK, REASON_JWT, REASON_RBAC, REASON_CUSTOM, REASON_ERROR,
@@ -91,7 +96,7 @@ struct verdict {
 	/* When allowed; names and values are safe to write. In this order: delete, set, add. */
 	LIST(struct slice) header_del;
 	LIST(struct check_header) header_set, header_add;
-	struct slice path_out;		/* absent: unchanged */
+	struct slice path_out;		/* instead of check.path; absent: unchanged */
 	bool strip_authorization;	/* header_del holds `authorization` because a token stood there */
 
 	/* Of the first door whose token was accepted: the gateway's, else a workload's. Absent: none. */
@@ -105,14 +110,17 @@ struct verdict {
 	struct slice shadow;		/* `denied` or `allowed` and the policy, where one is on trial */
 };
 
-struct judge;
-struct jwks_store;
+struct event_base;
 struct token_cache;
+struct judge;
 
-/* All three are borrowed and outlive the judge. `tokens` may be NULL: every token is verified. */
-struct judge *judge_create(const struct policy_index *index, struct jwks_store *keys,
+/* Takes a reference on the index; `base` (the loop that waits for keys are answered in) and `tokens`
+ * are borrowed and outlive the judge. */
+struct judge *judge_create(struct policy_index *index, struct event_base *base,
 			   struct token_cache *tokens);
-/* Only when none of its decisions is waiting. Clears the caller's pointer. */
+/* From now on decides by another index; decisions that wait end by the one they began with. */
+void judge_use(struct judge *j, struct policy_index *index);
+/* When none of its decisions is waiting. Clears the caller's pointer. */
 void judge_free(struct judge **jp);
 
 struct decision;

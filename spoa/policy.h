@@ -4,7 +4,8 @@
  * few that reach it (spec/authorization-policy.md 3, spec/request-authentication.md 3).
  *
  * Owner    policy_index_create() gives one reference; documents are borrowed until it is freed.
- * Thread   the index is immutable: any thread may read it. A policy_cache belongs to one thread.
+ * Thread   the index is immutable: any thread may read it; the count is atomic. What reaches a
+ *          workload is remembered by each thread's judge (decision.h).
  * Blocks   never.
  * Cost     of a request: one hash look-up, then only the policies that reach its workload; however
  *          many exist. */
@@ -14,8 +15,6 @@
 #include "sallyport/path.h"
 #include "sallyport/resource/authorization_policy.h"
 #include "sallyport/resource/request_authentication.h"
-
-#define POLICY_SETS_MAX		4096u	/* workloads remembered a thread; beyond, the oldest half goes */
 
 /* What the Proxy document's `mesh` says; slices are borrowed as the documents are. */
 struct policy_mesh {
@@ -27,9 +26,12 @@ struct policy_mesh {
 };
 
 struct policy_index;
+struct jwks_store;
 
-/* The arrays are borrowed for the call, what they point at until the index is freed. */
-struct policy_index *policy_index_create(const struct policy_mesh *mesh,
+/* `keys` is borrowed and outlives the index, which holds the sources of its rules open: create the
+ * next index before the last one goes, and equal sources keep their keys. The arrays are borrowed
+ * for the call, what they point at until the index is freed. */
+struct policy_index *policy_index_create(const struct policy_mesh *mesh, struct jwks_store *keys,
 					 const struct request_authentication *const *authentications,
 					 size_t authentication_count,
 					 const struct authorization_policy *const *policies,
