@@ -49,11 +49,13 @@ struct transport {
 	bool connecting, handshaking;
 	bool readable;			/* an edge came; no EAGAIN or short read has followed yet */
 	bool writable;			/* the last write was not cut short */
-	bool eof;			/* the peer sent FIN (or close_notify) */
+	bool rdhup;			/* a FIN is behind what can be read: read up to it */
+	bool eof;			/* the peer sent FIN (or close_notify) and it was read */
 	bool dead;			/* failed or closed */
 	bool flush_asked, want_writable;
 	bool shut, shut_sent;		/* our FIN is due after `out`; was sent */
 	bool closed_told;
+	bool local_failure;		/* a connect failed on our side: no descriptor, no port */
 	int saved_errno;
 	uint64_t bytes_in, bytes_out;	/* on the wire, for statistics */
 	TAILQ_ENTRY(transport) flush_link;
@@ -84,6 +86,9 @@ void transport_shutdown(struct transport *t);
 void transport_close(struct transport *t);
 /* RST instead of FIN. */
 void transport_abort(struct transport *t);
+
+/* TCP_NODELAY, keep-alive and user timeout on a descriptor that is about to connect or was accepted. */
+void transport_tune(int fd, int family);
 
 /* Why it failed, e.g. "Connection refused" or the TLS error; static or inside `t`. */
 const char *transport_error(const struct transport *t);

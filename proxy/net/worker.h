@@ -17,6 +17,7 @@
 
 #include "proxy/net/timer.h"
 #include "proxy/net/transport.h"
+#include "sallyport/log.h"
 
 #define WORKERS_MAX	64
 

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * socket.h - options and texts of socket addresses. */
+#ifndef SALLYPORT_PROXY_SOCKET_H
+#define SALLYPORT_PROXY_SOCKET_H
+
+#include <sys/socket.h>
+
+#include "sallyport/slice.h"
+
+/* Longest text: "[" IPv6 "]:65535" or a unix path. */
+#define ADDRESS_TEXT_MAX	128
+
+/* "ip:port", "[v6]:port" (IPv4-mapped ones as IPv4) or the unix path; returns the length. */
+size_t address_text(const struct sockaddr *a, char *out);
+/* The same without brackets and port. */
+size_t address_ip_text(const struct sockaddr *a, char *out);
+unsigned address_port(const struct sockaddr *a);
+bool address_is_loopback(const struct sockaddr *a);
+
+#endif
