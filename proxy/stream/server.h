@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * server.h - one worker's part of the proxy: what it listens on, which snapshot it serves, its
+ * pool of upstream connections, its connection to the agent, its counters.
+ *
+ * Owner    the main thread creates and frees it around the worker's life; in between only the
+ *          worker touches it, save the counters, which any thread may read.
+ * Snapshots a worker counts its own connections and streams on each snapshot (struct
+ *          snapshot_use), so that serving touches no shared count. */
+#ifndef SALLYPORT_PROXY_SERVER_H
+#define SALLYPORT_PROXY_SERVER_H
+
+#include "proxy/authz/client.h"
+#include "proxy/http/codec.h"
+#include "proxy/net/listener.h"
+#include "proxy/net/worker.h"
+#include "proxy/snapshot/snapshot.h"
+#include "proxy/tls/tls_set.h"
+#include "proxy/upstream/pool.h"
+
+struct downstream;
+struct stream;
+
+struct snapshot_use {
+	struct snapshot *snapshot;	/* one reference */
+	struct tls_set *tls;		/* one reference */
+	unsigned users;			/* connections and streams of this worker */
+	bool current;
+};
+
+/* X(member, what it counts) */
+#define SERVER_COUNTERS(X) \
+	X(connections, "downstream connections accepted") \
+	X(connections_active, "downstream connections open") \
+	X(connections_refused, "accepted and closed: maxConnections") \
+	X(tls_handshakes, "TLS handshakes completed") \
+	X(tls_failures, "TLS handshakes failed") \
+	X(tls_resumed, "TLS sessions resumed") \
+	X(tls_no_chain, "connections closed: no server for the name") \
+	X(tls_no_secret, "connections closed: the secret is missing") \
+	X(requests, "requests received") \
+	X(requests_active, "requests in progress") \
+	X(responses_1xx, "interim responses forwarded") \
+	X(responses_2xx, "responses 200-299") \
+	X(responses_3xx, "responses 300-399") \
+	X(responses_4xx, "responses 400-499") \
+	X(responses_5xx, "responses 500-599") \
+	X(no_response, "requests that ended without a response") \
+	X(protocol_errors, "requests refused by the codec") \
+	X(no_route, "requests without a route (404)") \
+	X(misdirected, "requests for another server of the listener (421)") \
+	X(redirects, "redirects by route or httpsRedirect") \
+	X(direct_responses, "direct responses") \
+	X(authz_denied, "requests denied by policy or token") \
+	X(authz_failed, "requests refused because the agent failed") \
+	X(upstream_failures, "requests that got a 502, 503 or 504 of ours") \
+	X(retries, "attempts after the first") \
+	X(header_timeouts, "connections closed: head not complete in time") \
+	X(idle_timeouts, "connections or streams closed: idle") \
+	X(bytes_in, "request body bytes") \
+	X(bytes_out, "response body bytes")
+
+struct server_counters {
+#define X(member, text) atomic_ulong member;
+	SERVER_COUNTERS(X)
+#undef X
+};
+
+/* Only the worker writes: a plain load and store, no locked instruction. */
+static inline void count_up(atomic_ulong *counter, unsigned long by)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
+			      memory_order_relaxed);
+}
+
+/* A listener on this worker. */
+struct listener {
+	struct acceptor acceptor;
+	struct server *server;		/* borrowed */
+	const struct listener_plan *plan;	/* in the current snapshot */
+	TAILQ_ENTRY(listener) link;
+	char key[128];			/* bind_point.key */
+};
+
+struct server {
+	struct worker *worker;		/* borrowed */
+	struct snapshot_use *use;	/* the current one */
+	struct pool *pool;		/* owned */
+	struct authz_client *authz;	/* owned; NULL where no agent is needed */
+	const char *const *authz_addresses;	/* borrowed from the main thread for good */
+	size_t authz_address_count;
+	/* Called once for each request when it ended: the access log. May be NULL. */
+	void (*on_stream_end)(struct server *s, const struct exchange *x);
+	void *log;
+	struct codec_settings codec_plain, codec_tls;
+	struct codec_settings codec_upstream;
+	TAILQ_HEAD(, listener) listeners;
+	TAILQ_HEAD(, downstream) downstreams;
+	struct stream *free_streams;	/* with their arenas */
+	struct timer drain_timer;
+	void (*on_drained)(struct server *s);	/* worker: no connection is left while draining */
+	unsigned long connections_max;	/* this worker's share */
+	uint64_t next_connection_id;
+	bool draining;
+	char local_ip[64];		/* own address, for x-forwarded-for of loopback peers */
+	struct server_counters counters;
+};
+
+/* Main thread, before the worker starts. */
+struct server *server_create(struct worker *w);
+/* Main thread, after the worker was joined. */
+void server_free(struct server **sp);
+
+/* On the worker (worker_post). `snapshot` and `tls`: the server takes the caller's references. */
+void server_switch(struct server *s, struct snapshot *snapshot, struct tls_set *tls);
+void server_listen(struct server *s, int fd, const char *key);
+/* No further connections on it; closes the descriptor. */
+void server_unlisten(struct server *s, const char *key);
+/* Every response says that the connection ends, idle ones are closed; after `grace_ms` the rest is cut
+ * and on_drained() called, at once when nothing is left. */
+void server_drain(struct server *s, int64_t grace_ms);
+
+struct snapshot_use *snapshot_use_take(struct snapshot_use *u);
+void snapshot_use_drop(struct snapshot_use **up);
+
+#endif
