@@ -18,9 +18,10 @@
 #include "sallyport/decode.h"
 #include "sallyport/object.h"
 
+struct event_base;
 struct worker;
 
-enum lb_policy { LB_LEAST_REQUEST, LB_ROUND_ROBIN, LB_RANDOM, LB_PASSTHROUGH };
+enum balance { BALANCE_LEAST_REQUEST, BALANCE_ROUND_ROBIN, BALANCE_RANDOM, BALANCE_PASSTHROUGH };
 enum upstream_protocol { UPSTREAM_HTTP1, UPSTREAM_HTTP2 };
 
 /* An endpoint as the documents give it: an address, or a name to resolve. */
@@ -40,12 +41,15 @@ struct cluster {
 	struct slice service_ns;		/* namespace of the ServiceEntry or Service */
 	uint32_t port;
 	struct where where;			/* of the document that declares it */
-	enum lb_policy lb;
+	enum balance balance;
 	enum upstream_protocol protocol;
 	int64_t connect_timeout_ms;		/* 10000 */
-	int64_t idle_timeout_ms;		/* 3600000 */
+	int64_t idle_timeout_ms;		/* of pooled connections: 3600000; 0: never */
 	uint32_t max_requests_per_connection;	/* 0: no limit */
-	enum { RESOLVE_STATIC, RESOLVE_DNS } resolution;
+	/* DNS: every address of every name; LOGICAL: the first address of the one name's latest answer,
+	 * kept whatever the next answers say (spec/service-entry.md 12). IPs are used as they are. */
+	enum { RESOLVE_STATIC, RESOLVE_DNS, RESOLVE_LOGICAL } resolution;
+	int64_t dns_refresh_ms;			/* after a failure, an empty answer or TTL 0: 60000 */
 	LIST(struct endpoint_spec) endpoints;
 
 	/* Policies that reach the workloads behind it (spec/spop.md 13.1). */
@@ -62,11 +66,13 @@ struct endpoint {
 	struct sockaddr_storage sockaddr;
 	socklen_t sockaddr_len;
 	struct slice text;			/* "ip:port", "[v6]:port" or a path; owned */
-	uint32_t slot;				/* dense index for per-worker tables, reused after quiesce */
-	uint32_t weight;
-	bool healthy;
-	atomic_uint active;			/* requests in progress, over all workers (least request) */
-	atomic_ulong requests, failures, connects, connect_failures;
+	uint32_t slot;				/* dense index for per-worker tables; reused once it is freed */
+	uint32_t weight;			/* as last published, as `healthy`: */
+	bool healthy;				/* selection goes by the endpoint set, not by these */
+	/* Kept by the pool: a request counts from on_ready() until its stream has ended. */
+	atomic_uint active;			/* over all workers (least request) */
+	atomic_ulong requests, connects, connect_failures;
+	atomic_ulong failures;			/* kept by the stream: attempts that ended badly */
 };
 
 struct endpoint *endpoint_ref(struct endpoint *e);
@@ -86,10 +92,16 @@ struct cluster_counters *cluster_counters(const struct cluster *c);
 struct endpoint *cluster_pick(const struct cluster *c, struct worker *w, struct endpoint *const *avoid,
 			      unsigned avoid_count);
 
+/* How an endpoint that left its cluster is told to the workers: runs on each worker. The pool's part:
+ * pool_forget(). `e` is referred to by the registry until all have answered. */
+typedef void endpoint_left_fn(struct worker *w, struct endpoint *e);
+
 /* Main thread. The registry owns DNS (evdns on the main base) and the states of all clusters. */
 struct cluster_registry;
+/* `left` may be NULL. `workers` is borrowed and must outlive the registry. */
 struct cluster_registry *cluster_registry_create(struct event_base *base, struct worker **workers,
-						 unsigned worker_count);
+						 unsigned worker_count, endpoint_left_fn *left);
+/* The workers have been joined. */
 void cluster_registry_free(struct cluster_registry **rp);
 /* Finds or makes the state of each cluster and sets ->state. Nothing is published yet. */
 void cluster_registry_prepare(struct cluster_registry *r, struct cluster *const *clusters, size_t count);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * clusters.h - the services that documents declare, and the clusters that routes ask of them.
+ *
+ * A service is a host with ports and endpoints, whatever declared it: ServiceEntry, Service with
+ * Endpoints or EndpointSlices, WorkloadEntries by selector. A cluster is made of it once for each
+ * (host, port, subset) that a route names, with the DestinationRule that applies.
+ *
+ * Owner    everything lives in the arena; strings are borrowed from the resource set.
+ * Thread   the main thread, while a snapshot is built.
+ * Fails    what cannot be found is a warning where it was written and answers 503 at run time (NC).
+ * Spec     spec/service-entry.md 5, 7-12, 17; spec/destination-rule.md 4-7; spec/virtual-service.md 5. */
+#ifndef SALLYPORT_PROXY_CLUSTERS_H
+#define SALLYPORT_PROXY_CLUSTERS_H
+
+#include "proxy/upstream/cluster.h"
+#include "sallyport/resource.h"
+#include "sallyport/resource/virtual_service.h"
+
+struct service_registry;
+
+/* The namespace and labels of the proxy and all defaults come from set->proxy. */
+struct service_registry *service_registry_build(const struct resource_set *set, struct arena *a,
+						struct problems *ps);
+
+/* The cluster that a destination of `document` means on a server with that port.number: the same
+ * pointer for the same (host, port, subset). NULL: there is none, which is warned of once for each
+ * place it was written at. *name gets "outbound|port|subset|host" in either case. `document` is
+ * the one whose namespace completes short names: the delegate, in a delegate. */
+struct cluster *service_registry_cluster(struct service_registry *r, const struct destination *to,
+					 const struct meta *document, uint32_t server_port,
+					 struct slice *name);
+
+/* All clusters made so far, sorted by name; the array lives in the arena. */
+size_t service_registry_clusters(struct service_registry *r, struct cluster ***clusters);
+
+#endif
