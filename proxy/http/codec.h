@@ -12,9 +12,12 @@
  * the connection took; on_writable() asks for the rest.
  *
  * Owner    connections own codecs; codec_streams belong to the codec. A server stream is gone for
- *          its owner after send_end() or reset() (which it calls) or on_reset() (which it gets);
- *          a client stream after on_end() or on_reset() (which it gets), after on_head() with `end`,
- *          or after reset() (which it calls). No event follows.
+ *          its owner after send_head() with `end`, send_end() or reset() (which it calls) or
+ *          on_reset() (which it gets); a client stream after on_end() or on_reset() (which it gets),
+ *          after on_head() with `end`, or after reset() (which it calls). No event follows. A server
+ *          stream may end before its request did: the codec then closes the connection, lingering.
+ * Calls    a server's send_head() with `end`, send_end() and resume() may open the next pipelined
+ *          stream before they return, except inside an event: then it opens when the event is over.
  * Thread   the worker's. Blocks never.
  * Fails    errors of the peer arrive as on_refused() (server, before the head), on_reset() and
  *          on_close(). No callback may free the connection or codec inside an event: connections are
@@ -66,7 +69,9 @@ struct stream_events {
 	 * no body follows and on_end() is not called. */
 	void (*on_head)(void *owner, struct message *m, bool end);
 	/* Server only, in place of on_head(): the owner sends a local reply; the codec closes after it.
-	 * `partial` holds what could be read of the request, for the log; its slices may be absent. */
+	 * `partial` holds what could be read of the request, for the log; its slices may be absent.
+	 * Also after on_head(), with the same message, when the body or its trailers are malformed and no
+	 * response head was sent yet: the owner gives up what it began for the request and replies. */
 	void (*on_refused)(void *owner, const struct refusal *why, struct message *partial);
 	/* Returns how many of the bytes were taken; fewer means: wait for resume(). */
 	size_t (*on_data)(void *owner, struct slice bytes);
@@ -85,8 +90,12 @@ struct codec_events {
 	void *(*on_open)(void *connection, struct codec_stream *cs, struct arena **arena,
 			 const struct stream_events **events);
 	/* No stream is in progress: a client connection may return to its pool, a server
-	 * connection starts its idle timer. Called after the owner's last event. */
+	 * connection starts its idle timer. Called after the owner's last event. A pipelined request
+	 * may open right after it. */
 	void (*on_idle)(void *connection);
+	/* wants_input() is true again, by a call from outside feed(): go on filling and feeding. May be
+	 * NULL for a connection that looks after resume(), send_end() and writable() itself. */
+	void (*on_wants_input)(void *connection);
 	/* The connection is of no more use: to be closed once what is queued was written. `lingering`:
 	 * shut down the write side, then discard input for the delayed-close time (spec 24.5). */
 	void (*on_close)(void *connection, bool lingering);
@@ -102,11 +111,14 @@ struct codec_settings {
 	bool keep_trailers;				/* enable_trailers; false: parsed, dropped */
 	enum { UNDERSCORES_ALLOW, UNDERSCORES_REJECT, UNDERSCORES_DROP } underscores;
 	bool tls;					/* server: scheme of requests is https */
+	const struct slice *extra_methods;		/* accepted beside those of spec/http.md 2 */
+	uint32_t extra_method_count;
 };
 
 struct codec_ops {
 	const char *name;	/* "HTTP/1.1", "HTTP/2" */
-	/* Parses what the transport's input buffer holds, as far as it can now, and consumes it. */
+	/* Parses what the transport's input buffer holds, as far as it can now, and consumes it.
+	 * After on_close() everything is discarded. */
 	void (*feed)(struct codec *c);
 	/* The peer closed its side (after feed() of all before it). */
 	void (*eof)(struct codec *c);
@@ -116,7 +128,8 @@ struct codec_ops {
 	void (*writable)(struct codec *c);
 	/* Announces the end: no further request after those in progress. */
 	void (*drain)(struct codec *c);
-	/* Whether reading more input now is of use (HTTP/1: false while data was not taken). */
+	/* Whether reading more input now is of use (HTTP/1: false while data was not taken, and while
+	 * a request is in progress that another buffer's worth already waits behind). */
 	bool (*wants_input)(const struct codec *c);
 	/* Client: a new request; NULL when none can be opened now. */
 	struct codec_stream *(*open)(struct codec *c, void *owner, const struct stream_events *events,
@@ -124,8 +137,13 @@ struct codec_ops {
 	bool (*can_open)(const struct codec *c);	/* client: reusable for another request */
 
 	/* Queues the head; never refused (the output buffer grows for heads). A server's status 1xx is
-	 * an interim one. `end`: nothing follows. The codec writes framing fields itself (from
-	 * m->framing and content_length), and `connection: close` where it will not persist. */
+	 * an interim one, but for 101. `end`: nothing follows. The codec writes framing fields itself (from
+	 * m->framing and content_length, whatever the fields say), and `connection: close` where it will
+	 * not persist. A body that is not allowed (HEAD, 204, 304) is swallowed.
+	 *
+	 * A request with m->upgrade comes with `end` false and brings no data before the owner sent a
+	 * head of status 101; any other status ends it, and the connection where bytes came early.
+	 * After 101 both directions are raw bytes, until send_end() or the end of input. */
 	void (*send_head)(struct codec_stream *cs, const struct message *m, bool end);
 	size_t (*send_data)(struct codec_stream *cs, struct slice bytes);
 	/* All data was taken; ends the message. */
@@ -143,6 +161,7 @@ struct codec {
 	const struct codec_events *events;
 	void *connection;		/* first argument of the events */
 	bool is_server;
+	uint64_t unsafe_fields;		/* dropped by the writer: control bytes in name or value */
 };
 
 /* First member of each version's own stream struct. */

@@ -98,11 +98,14 @@ struct message {
 	enum framing framing;
 	uint64_t content_length;	/* when framing is FRAMING_LENGTH */
 	bool expect_continue;		/* request: valid `expect: 100-continue` with a body */
-	bool upgrade;			/* request: `connection: upgrade` with upgrade; response: 101 */
+	bool upgrade;			/* request: `connection: upgrade` with upgrade (the field holds all
+					 * that was asked for, lines joined); response: 101 */
 	bool close;			/* received: the peer will not go on with the connection;
 					 * sent: say so (HTTP/1) and end after this message */
 	uint32_t head_bytes;		/* as received, for statistics */
-	struct headers headers;		/* without host (requests: authority) and pseudo fields */
+	struct headers headers;		/* without host (requests: authority), pseudo and hop-by-hop
+					 * fields; content-length stays to be read, codecs write it from
+					 * `framing` */
 };
 
 void headers_init(struct headers *h, struct arena *a, uint32_t capacity);
@@ -127,7 +130,8 @@ static inline struct slice headers_value(const struct headers *h, enum header_id
 /* All lines of that name joined with `,` (no blank); absent: none. Copies only when repeated. */
 struct slice headers_joined(const struct headers *h, struct slice name, struct arena *a);
 
-/* Appends a line; the slices are borrowed. `name` in lower case. */
+/* Appends a line; the slices are borrowed. `name` in lower case. Pointers to fields that were got
+ * before may be stale after it: the list can move. */
 struct header *headers_add(struct headers *h, struct slice name, struct slice value);
 struct header *headers_add_id(struct headers *h, enum header_id id, struct slice value);
 /* Replaces all lines of that name by one, at the place of the first; appends where there is none. */
