@@ -30,6 +30,7 @@ enum response_flag { RESPONSE_FLAGS(RESPONSE_FLAG_AS_BIT) };
 struct exchange {
 	const struct message *request;		/* as it is now (after rewriting: as sent upstream) */
 	const struct message *response;		/* as sent downstream, or as received until then */
+	const struct headers *response_trailers;	/* NULL: none (yet) */
 
 	/* of the connection */
 	struct slice remote_address;		/* trusted client, "ip:port"; port 0 when from XFF */
@@ -49,16 +50,21 @@ struct exchange {
 	struct slice upstream_host;		/* "ip:port" of the endpoint */
 	struct slice upstream_local_address;
 	struct slice transport_failure_reason;
+	const char *upstream_protocol;		/* "HTTP/1.1"; NULL: nothing was sent upstream */
 	unsigned attempts;
 
 	/* of the outcome */
 	unsigned response_code;			/* 0: nothing was sent */
 	struct slice response_code_details;
+	struct slice termination_details;	/* why we closed the connection; mostly absent */
+	struct slice local_reply_body;		/* absent: the response came from upstream */
 	uint32_t response_flags;		/* enum response_flag */
 	uint64_t bytes_received, bytes_sent;	/* bodies */
 	int64_t start_wall_us;			/* since 1970, first byte of the request */
-	int64_t start_us, request_end_us;	/* monotonic; 0: not yet */
-	int64_t first_byte_sent_us, response_head_us, end_us;
+	/* monotonic; 0: not yet. First and last byte of the request read; its last byte sent upstream;
+	 * response head read; first and last byte sent downstream. */
+	int64_t start_us, request_end_us, request_sent_us;
+	int64_t response_head_us, first_byte_sent_us, end_us;
 };
 
 /* "UF,URX" or "-" into `out` (at least RESPONSE_FLAGS_TEXT_MAX); returns the length. */

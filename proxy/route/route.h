@@ -5,13 +5,12 @@
  *
  * Cost     of a lookup does not grow with the number of hosts, nor with the number of exact and
  *          prefix paths of a host; the first route in order that holds wins (spec/virtual-service.md 6).
- * Owner    the snapshot's arena; regexes are given back by route_table_fini().
+ * Owner    the snapshot's arena; regexes are given back by route_compiler_free() (compile.h).
  * Thread   read by all workers at once; results live in the caller's arena. */
 #ifndef SALLYPORT_PROXY_ROUTE_H
 #define SALLYPORT_PROXY_ROUTE_H
 
 #include "proxy/http/exchange.h"
-#include "sallyport/path.h"
 #include "sallyport/resource/virtual_service.h"
 
 struct cluster;
@@ -28,6 +27,9 @@ struct route_target {
 	const struct headers_policy *headers;	/* of the destination; may be empty */
 };
 
+struct route_match;		/* a match item, compiled */
+struct regex;
+
 struct route {
 	enum route_action action;
 	struct slice name;			/* "name.matchName" forms; absent: unnamed */
@@ -39,7 +41,15 @@ struct route {
 	bool fused_headers;			/* one destination was written: 7.6 precedence */
 	int64_t timeout_ms;			/* 0: none */
 	uint32_t index;				/* in its virtual host, after ordering */
+	bool catch_all;				/* 6.9: stands behind all others of its virtual host */
+	const struct route_match *matcher;	/* NULL: matches all */
+	const struct regex *rewrite_regex;	/* of uriRegexRewrite; NULL: none */
 };
+
+/* The host of an authority: port and the brackets of an IPv6 address taken off; case as it was. */
+struct slice authority_host(struct slice authority);
+/* `:port` of an authority without the colon; absent: none written. */
+struct slice authority_port(struct slice authority);
 
 /* By Host or :authority as received (port ignored, any case); NULL: no virtual host. */
 const struct virtual_host *route_table_find(const struct route_table *t, struct slice authority);
@@ -52,7 +62,7 @@ struct route_input {
 	struct arena *arena;			/* for joined header lines */
 };
 
-/* The first route that holds, or NULL. */
+/* The first route that holds, or NULL. CONNECT is never routed (spec/virtual-service.md 8). */
 const struct route *virtual_host_match(const struct virtual_host *vh, const struct route_input *in);
 
 /* For explain and show: every route in order; `why` gets the first reason it does not hold. */
@@ -79,6 +89,12 @@ void route_apply_request(const struct route *r, const struct route_target *targe
 /* On upstream responses and on local replies of a route (7.6). `target` may be NULL. */
 void route_apply_response(const struct route *r, const struct route_target *target,
 			  struct message *response, const struct exchange *x, struct arena *a);
+
+/* The value of one piece; absent: `x` does not know it. Literals too. For who has to escape values
+ * and not the text around them. */
+struct slice format_value(const struct format_piece *p, const struct exchange *x, struct arena *a);
+/* Will this operator ever have a value in this version? Documents that use another are warned about. */
+bool format_op_is_known(enum format_op op);
 
 /* A compiled format with everything filled in that `x` knows; an absent value is empty. Also the
  * base of the access log: `absent` is what to write for a missing value ("-" there). */
