@@ -8,7 +8,8 @@
  * Batching questions of one loop turn go out in one write a connection: the client activates an
  *          event of its own that runs behind everything that is ready in this turn. The worker
  *          has nothing to call.
- * Blocks   nothing. No malloc, timer or system call a check on the steady path.
+ * Blocks   nothing, save authz_client_free(): up to 1 s for the goodbyes of agents. No malloc, timer
+ *          or system call a check on the steady path.
  * Fails    closed. Whatever goes wrong (no agent, late, malformed, too large) is AUTHZ_FAILED with
  *          a cause: the request must be refused with `status`, never let through. */
 #ifndef SALLYPORT_AUTHZ_CLIENT_H

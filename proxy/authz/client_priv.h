@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * client_priv.h - what the rooms of the authz client share: checks (client.c), agents and their
+ * health (agent.c), connections (connection.c).
+ *
+ * A check is WAITING until the pump, once a loop turn, gives it to a connection; SENT until the
+ * answer or the deadline; DOOMED when its failure is to be told from the loop. It leaves by one
+ * door: finish() in client.c. */
+#ifndef SALLYPORT_AUTHZ_CLIENT_PRIV_H
+#define SALLYPORT_AUTHZ_CLIENT_PRIV_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <sys/queue.h>
+
+#include "proxy/authz/client.h"
+#include "sallyport/object.h"
+#include "sallyport/spop_address.h"
+
+#define AUTHZ_TICK_MS		10	/* how late a deadline may be noticed */
+#define AUTHZ_GRACE_MS		1000	/* an agent that fails for longer is not waited for */
+#define AUTHZ_BACKOFF_MIN_MS	50
+#define AUTHZ_BACKOFF_MAX_MS	2000
+#define AUTHZ_GOODBYE_MS	1000	/* for the answer to our DISCONNECT */
+#define AUTHZ_SETTLED_MS	1000	/* a connection that lived so long was no failure */
+#define AUTHZ_PROBES_DOWN	3
+#define AUTHZ_PROBES_UP		2
+#define AUTHZ_INPUT_BYTES	65536
+#define AUTHZ_OUTPUT_BYTES	(256 << 10)	/* beyond, checks wait; no frame is larger */
+#define AUTHZ_PAYLOAD_FIRST	2048		/* a check's first buffer; it grows to the frame size */
+#define AUTHZ_SPARE_CHECKS	4096		/* kept for the next ones */
+
+#define KIND_AUTHZ_CLIENT	KIND('A', 'Z', 'C', 'L')
+#define KIND_AUTHZ_CHECK	KIND('A', 'Z', 'C', 'K')
+
+enum check_state { CHECK_SPARE, CHECK_WAITING, CHECK_SENT, CHECK_DOOMED };
+
+struct authz_check {
+	struct object obj;
+	struct authz_client *client;
+	TAILQ_ENTRY(authz_check) open;		/* of all that are WAITING or SENT */
+	TAILQ_ENTRY(authz_check) queue;		/* of the waiting, the doomed or the spare */
+	enum check_state state;
+	enum authz_cause cause;			/* DOOMED: why */
+	struct authz_connection *connection;	/* SENT: borrowed */
+	uint64_t stream_id;			/* SENT: unique on the connection */
+	int64_t deadline_ms;
+	authz_on_verdict *on_verdict;
+	void *owner;
+	bool retried;
+	unsigned char *payload;			/* owned; kept for the next check */
+	uint32_t payload_bytes, capacity;
+};
+
+TAILQ_HEAD(check_list, authz_check);
+
+#define CONNECTION_STATES(X) \
+	X(IDLE)			/* no socket: opened on need */ \
+	X(BACKOFF)		/* no socket: opened when the timer fires */ \
+	X(CONNECTING)		/* until the kernel says so, or connect_ms */ \
+	X(HELLO)		/* until AGENT-HELLO, or hello_ms */ \
+	X(READY)		/* takes questions */
+#define CONNECTION_ENUM(name)	CONNECTION_##name,
+enum connection_state { CONNECTION_STATES(CONNECTION_ENUM) CONNECTION_STATE_COUNT };
+
+struct authz_connection {
+	struct authz_agent *agent;		/* borrowed */
+	bool probe;				/* asks for HELLO only */
+	enum connection_state state;
+	int fd;					/* -1: none */
+	struct event readable, writable, timer;
+	unsigned char *in;			/* owned; AUTHZ_INPUT_BYTES or a frame */
+	size_t in_bytes, in_capacity;
+	unsigned char *out;			/* owned */
+	size_t out_sent, out_bytes, out_capacity;
+	uint32_t frame_size;			/* agreed on */
+	bool pipelining;
+	uint64_t next_id;
+	uint64_t id_at_timer;			/* next_id when idleness was last looked at */
+	unsigned in_flight;
+	struct authz_check **by_id;		/* owned; a power of two, indexed by the id's low bits */
+	size_t by_id_mask;
+	unsigned failures;			/* in a row: the back-off */
+	int64_t ready_ms;			/* since when */
+	bool opened_before, said_goodbye;
+};
+
+struct authz_agent {
+	struct authz_client *client;		/* borrowed */
+	char *name;				/* owned: as configured */
+	struct spop_address address;
+	struct authz_connection *connections;	/* owned: `count` of them */
+	unsigned count;
+	struct authz_connection probe;
+	struct event probe_timer;
+	unsigned probe_failures, probe_successes;	/* in a row */
+	bool up;
+	int64_t failing_since_ms;		/* 0: it is not */
+};
+
+struct authz_client {
+	struct object obj;
+	struct event_base *base;		/* borrowed */
+	struct authz_client_config config;	/* addresses are not kept; defaults filled in */
+	struct authz_agent *agents;		/* owned */
+	size_t agent_count, next_agent;
+	struct event pump, tick;
+	bool pump_active, tick_armed, stopping;
+	struct check_list open, waiting, doomed, spare;
+	size_t open_count, waiting_count, spare_count;
+	int64_t earliest_ms;			/* no open check ends before */
+	char engine_id[37];
+	uint64_t random;
+	struct authz_counters counters;
+};
+
+/* One writer: no locked instruction is needed. */
+#define count_add(counter, n) \
+	atomic_store_explicit((counter), \
+		atomic_load_explicit((counter), memory_order_relaxed) + (unsigned long)(n), \
+		memory_order_relaxed)
+
+/* client.c */
+void client_wake(struct authz_client *c);	/* runs the pump at the end of this turn */
+void client_answered(struct authz_check *k, struct slice payload);
+/* The connection of a SENT check is gone: it waits for another one, once. */
+void client_lost(struct authz_check *k);
+int64_t client_jitter(struct authz_client *c, int64_t ms);	/* ms, a quarter more or less */
+void client_arm(struct event *timer, int64_t ms);
+
+/* agent.c */
+bool agent_init(struct authz_agent *a, struct authz_client *c, const char *address);
+void agent_fini(struct authz_agent *a);
+void agent_start(struct authz_agent *a);
+/* A connection that takes a question now, or NULL. */
+struct authz_connection *agent_pick(struct authz_agent *a);
+/* Opens idle connections: somebody is waiting. */
+void agent_open_idle(struct authz_agent *a);
+/* Is waiting for it worth anybody's while? */
+bool agent_is_hopeful(const struct authz_agent *a, int64_t now_ms);
+void agent_is_well(struct authz_agent *a);	/* HELLO or an answer came */
+void agent_failed(struct authz_agent *a);	/* a connection could not be opened, or was lost */
+void agent_probed(struct authz_agent *a, bool well);
+
+/* connection.c */
+void connection_init(struct authz_connection *x, struct authz_agent *a, bool probe);
+void connection_fini(struct authz_connection *x);
+void connection_open(struct authz_connection *x);
+bool connection_takes(const struct authz_connection *x);
+/* Queues the check's question. connection_takes() said yes. */
+void connection_send(struct authz_connection *x, struct authz_check *k);
+void connection_flush(struct authz_connection *x);
+/* The answer to `k` is not wanted any more. */
+void connection_forget(struct authz_connection *x, struct authz_check *k);
+/* DISCONNECT `status` as a courtesy, then close; sent checks are told client_lost(). */
+void connection_close(struct authz_connection *x, enum spop_status status);
+/* True while the agent may still answer our DISCONNECT. */
+bool connection_say_goodbye(struct authz_connection *x);
+
+#endif
