@@ -128,7 +128,7 @@ static void write_arg(struct spop_writer *w, const struct arg *a, const void *fi
 	}
 }
 
-static size_t header_bytes(const struct spop_header *h)
+static size_t header_bytes(const struct check_header *h)
 {
 	return spop_varint_size(h->name.len) + h->name.len + spop_varint_size(h->value.len) +
 	       h->value.len;

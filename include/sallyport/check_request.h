@@ -23,6 +23,12 @@ struct check_address {
 	uint16_t port;		/* 0: unknown */
 };
 
+/* One line of a head. */
+struct check_header {
+	struct slice name;		/* in lower case on the wire */
+	struct slice value;
+};
+
 struct check_request {
 	bool tcp;			/* check-conn: the HTTP fields are absent */
 
@@ -33,7 +39,7 @@ struct check_request {
 	struct slice http_version;	/* "1.1", "2.0"; may be absent */
 	struct slice headers;		/* hdrs_bin; spop_read_header() walks it. Encoding: if absent,
 					 * `header_list` is written in that form */
-	const struct spop_header *header_list;
+	const struct check_header *header_list;
 	size_t header_count;
 
 	struct check_address remote;	/* the client, after forwarding logic */

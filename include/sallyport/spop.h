@@ -124,11 +124,6 @@ struct spop_action {
 /* The next action of an ACK; false at the end or when broken. */
 bool spop_read_action(struct spop_reader *r, struct spop_action *a);
 
-/* One line of a head; names in lower case. */
-struct spop_header {
-	struct slice name, value;
-};
-
 /* hdrs_bin: names and values, closed by two empty ones. OK: one header. CLOSED: the end mark,
  * and nothing behind it. FAILED: anything else (no mark, bytes behind it, a bad length). */
 enum outcome spop_read_header(struct spop_reader *r, struct slice *name, struct slice *value);

@@ -462,7 +462,7 @@ static void header_lists_that_could_smuggle_are_refused(void **state)
 	assert_true(check_headers_are_clean(NO_SLICE) && check_names_are_clean(NO_SLICE));
 }
 
-static const struct spop_header question_headers[] = {
+static const struct check_header question_headers[] = {
 	{ { "host", 4 }, { "shop.example", 12 } }, { { "x-empty", 7 }, { "", 0 } },
 };
 
