@@ -23,6 +23,7 @@
 
 #include "sallyport/arena.h"
 #include "sallyport/check_request.h"
+#include "sallyport/cidr.h"
 #include "spoa/policy.h"
 
 #define JUDGE_SETS_MAX		4096u	/* workloads remembered; beyond, the older half goes */
@@ -31,10 +32,9 @@
 #define CHECK_WORKLOADS_MAX	64u	/* behind one route; more are refused with 500 */
 #define CHECK_HEADERS_MAX	512u	/* more are refused with 431 */
 
-/* IPv4 in its mapped form (::ffff:a.b.c.d), so that there is one form to compare. */
 struct check_ip {
-	bool known;			/* false: a UNIX socket; matches no address block */
-	unsigned char bytes[16];
+	bool known;			/* false: a UNIX socket; no address block holds it */
+	struct ip ip;
 };
 
 /* A place where policies stand in the way: the gateway itself, or what a route leads to. */
@@ -57,7 +57,7 @@ struct check {
 	struct slice method, scheme, authority;
 	struct slice path;		/* with its query; "*" for OPTIONS * */
 	bool normalized;		/* false: the judge applies the mesh's path normalisation */
-	const struct check_header *headers;	/* names in any case */
+	const struct check_header *headers;
 	size_t header_count;
 
 	struct check_ip remote_ip;	/* after PROXY protocol and forwarding logic */

@@ -32,9 +32,9 @@ struct jwks_store;
  * next index before the last one goes, and equal sources keep their keys. The arrays are borrowed
  * for the call, what they point at until the index is freed. */
 struct policy_index *policy_index_create(const struct policy_mesh *mesh, struct jwks_store *keys,
-					 const struct request_authentication *const *authentications,
+					 struct request_authentication *const *authentications,
 					 size_t authentication_count,
-					 const struct authorization_policy *const *policies,
+					 struct authorization_policy *const *policies,
 					 size_t policy_count);
 struct policy_index *policy_index_ref(struct policy_index *x);
 /* Drops one reference and clears the caller's pointer; *xp may be NULL already. */

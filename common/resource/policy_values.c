@@ -4,10 +4,10 @@
  * compare with (spec/authorization-policy.md 2.1, A15 to A32b). */
 #include "policy_values_priv.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <stdio.h>
 
+#include "sallyport/cidr.h"
 #include "sallyport/object.h"
 
 #define WHY_BYTES	600
@@ -63,35 +63,17 @@ static bool trust_domain_check(struct slice v, const char *field, char *why)
 	return true;
 }
 
-static bool is_address(struct slice s, unsigned *bits)
-{
-	unsigned char bytes[16];
-	char text[INET6_ADDRSTRLEN];
-
-	if (s.len == 0 || s.len >= sizeof(text) || memchr(s.at, '\0', s.len) != NULL)
-		return false;
-	memcpy(text, s.at, s.len);
-	text[s.len] = '\0';
-	*bits = inet_pton(AF_INET, text, bytes) == 1 ? 32 : 128;
-	return *bits == 32 || inet_pton(AF_INET6, text, bytes) == 1;
-}
-
 static bool ip_block_check(struct slice v, const char *field, char *why)
 {
-	struct slice bits = v, address = slice_cut(&bits, '/');
-	unsigned most;
-	uint64_t written;
+	struct cidr block;
 
 	(void)field;
-	if (bits.at == NULL)
-		return is_address(v, &most) || SAY(why, "bad IP address (%.*s)", SLICE_ARG(v));
-	if (!is_address(address, &most))
-		return SAY(why, "bad CIDR range (%.*s): %.*s is no address", SLICE_ARG(v),
-			   SLICE_ARG(address));
-	if (!slice_to_u64(bits, &written) || written > most)
-		return SAY(why, "bad CIDR range (%.*s): the prefix length goes from 0 to %u",
-			   SLICE_ARG(v), most);
-	return true;
+	if (cidr_parse(v, &block))
+		return true;
+	if (slice_find(v, '/') < 0)
+		return SAY(why, "bad IP address (%.*s)", SLICE_ARG(v));
+	return SAY(why, "bad CIDR range (%.*s): write address/bits, as in 10.0.0.0/8 or 2001:db8::/32",
+		   SLICE_ARG(v));
 }
 
 static bool port_check(struct slice v, const char *field, char *why)

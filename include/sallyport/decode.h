@@ -103,6 +103,9 @@ struct string_entry {
 bool decode_string_map(struct decoder *d, const struct node *n, void *out, const void *arg);	/* LIST(struct string_entry) */
 bool decode_string_list(struct decoder *d, const struct node *n, void *out, const void *arg);	/* LIST(struct located_slice) */
 
+/* Labels as Kubernetes allows them: keys `[prefix/]name`, values up to 63 characters. */
+bool decode_labels(struct decoder *d, const struct node *n, void *out, const void *arg);	/* LIST(struct string_entry) */
+
 struct located_slice {
 	struct slice text;
 	struct where where;
