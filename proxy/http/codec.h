@@ -126,6 +126,8 @@ struct codec_ops {
 	void (*failed)(struct codec *c, enum reset_reason why);
 	/* The transport's output buffer has room again. */
 	void (*writable)(struct codec *c);
+	/* Server: the head that has begun did not arrive in time: refused with 408, then closed. */
+	void (*expire)(struct codec *c);
 	/* Announces the end: no further request after those in progress. */
 	void (*drain)(struct codec *c);
 	/* Whether reading more input now is of use (HTTP/1: false while data was not taken, and while

@@ -70,5 +70,7 @@ struct exchange {
 /* "UF,URX" or "-" into `out` (at least RESPONSE_FLAGS_TEXT_MAX); returns the length. */
 #define RESPONSE_FLAGS_TEXT_MAX	128
 size_t response_flags_text(uint32_t flags, char *out);
+/* The bit of a short name, e.g. "UF"; 0 for NULL or an unknown one. */
+uint32_t response_flag_of(const char *name);
 
 #endif

@@ -88,7 +88,7 @@ struct worker *worker_create(unsigned id)
 	return w;
 }
 
-static void bury_dead(struct worker *w)
+void worker_bury_all(struct worker *w)
 {
 	struct grave *g;
 
@@ -109,7 +109,7 @@ static void end_turn(struct worker *w)
 		t->flush_asked = false;
 		transport_flush(t);
 	}
-	bury_dead(w);
+	worker_bury_all(w);
 	if (w->timers.filed > 0 && !event_pending(&w->tick, EV_TIMEOUT, NULL))
 		event_add(&w->tick, &tick);
 	w->now_us = 0;
@@ -182,7 +182,7 @@ void worker_free(struct worker **wp)
 	*wp = NULL;
 	if (w == NULL)
 		return;
-	bury_dead(w);
+	worker_bury_all(w);
 	while ((m = STAILQ_FIRST(&w->inbox)) != NULL) {
 		STAILQ_REMOVE_HEAD(&w->inbox, link);
 		free(m);

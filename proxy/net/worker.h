@@ -107,6 +107,8 @@ char *worker_block(struct worker *w, uint32_t bytes);
 void worker_give_block(struct worker *w, char *block, uint32_t bytes);
 
 void worker_bury(struct worker *w, struct grave *g, void (*bury)(struct worker *w, struct grave *g));
+/* Buries what is due now; for the end, when no turn follows. */
+void worker_bury_all(struct worker *w);
 /* Has transport_flush() called before the worker sleeps. */
 void worker_flush_later(struct worker *w, struct transport *t);
 

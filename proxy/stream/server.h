@@ -17,6 +17,7 @@
 #include "proxy/snapshot/snapshot.h"
 #include "proxy/tls/tls_set.h"
 #include "proxy/upstream/pool.h"
+#include "sallyport/resource/proxy_settings.h"
 
 struct downstream;
 struct stream;
@@ -79,8 +80,13 @@ struct listener {
 	struct server *server;		/* borrowed */
 	const struct listener_plan *plan;	/* in the current snapshot */
 	TAILQ_ENTRY(listener) link;
+	unsigned users;			/* the server, and each connection that came by it */
+	bool closed;
 	char key[128];			/* bind_point.key */
 };
+
+struct listener *listener_take(struct listener *l);
+void listener_drop(struct listener *l);
 
 struct server {
 	struct worker *worker;		/* borrowed */
@@ -119,6 +125,9 @@ void server_unlisten(struct server *s, const char *key);
 /* Every response says that the connection ends, idle ones are closed; after `grace_ms` the rest is cut
  * and on_drained() called, at once when nothing is left. */
 void server_drain(struct server *s, int64_t grace_ms);
+
+/* For connections: one has closed; ends a drain when it was the last. */
+void server_connection_closed(struct server *s);
 
 struct snapshot_use *snapshot_use_take(struct snapshot_use *u);
 void snapshot_use_drop(struct snapshot_use **up);

@@ -77,7 +77,7 @@ struct proxy_port {
 };
 
 enum access_log_format { ACCESS_LOG_TEXT, ACCESS_LOG_JSON };
-enum path_normalization {
+enum normalization_setting {
 	NORMALIZE_DEFAULT, NORMALIZE_NONE, NORMALIZE_BASE, NORMALIZE_MERGE_SLASHES,
 	NORMALIZE_DECODE_AND_MERGE_SLASHES
 };
@@ -109,7 +109,7 @@ struct proxy_settings {
 		struct slice root_namespace, trust_domain, cluster_domain;
 		LIST(struct located_slice) trust_domain_aliases;
 		int64_t trusted_proxies;
-		int path_normalization;	/* enum path_normalization, never DEFAULT: that is BASE */
+		int path_normalization;	/* enum normalization_setting, never DEFAULT: that is BASE */
 		int64_t dns_refresh_ms;
 	} mesh;
 	struct {

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * attempt.c - one try of a stream at one endpoint: pick, connect, forward, and what follows when it
+ * fails. */
+#include <stdio.h>
+
+#include "proxy/http/forwarded.h"
+#include "proxy/stream/stream_priv.h"
+
+#define DEFAULT_BACKOFF_MAX_FACTOR	10
+
+static struct worker *worker_of(const struct stream *s)
+{
+	return s->server->worker;
+}
+
+/* Lets go of the endpoint; a stream remembers those that failed, to avoid them. */
+static void release_endpoint(struct stream *s, bool failed)
+{
+	if (s->endpoint == NULL)
+		return;
+	atomic_fetch_sub_explicit(&s->endpoint->active, 1, memory_order_relaxed);
+	if (failed)
+		atomic_fetch_add_explicit(&s->endpoint->failures, 1, memory_order_relaxed);
+	if (failed && s->tried_count < STREAM_TRIED_MAX)
+		s->tried[s->tried_count++] = s->endpoint;
+	else
+		endpoint_unref(&s->endpoint);
+	s->endpoint = NULL;
+}
+
+void attempt_cancel(struct stream *s)
+{
+	struct codec_stream *up = s->up;
+
+	timer_cancel(worker_of(s), &s->backoff);
+	if (s->state == STREAM_CONNECT)
+		pool_cancel(s->server->pool, &s->pool_request);
+	s->up = NULL;
+	if (up != NULL)
+		codec_reset(up, RESET_LOCAL_RESET);
+	release_endpoint(s, false);
+}
+
+/* retries: what connecting may be repeated for (spec/virtual-service.md 7.8) */
+static unsigned connect_retries(const struct stream *s, int64_t *backoff_ms)
+{
+	const struct retry_policy *policy = s->route->source->retries;
+	const uint32_t covers = RETRY_ON_CONNECT_FAILURE | RETRY_ON_5XX | RETRY_ON_GATEWAY_ERROR | RETRY_ON_RESET;
+
+	*backoff_ms = policy != NULL && policy->backoff_ms > 0 ? policy->backoff_ms : RETRY_BACKOFF_MS;
+	if (policy == NULL)
+		return RETRY_ATTEMPTS_DEFAULT;
+	return policy->on & covers ? policy->attempts : 0;
+}
+
+static void on_backoff_over(struct timer *t)
+{
+	struct stream *s = container_of(t, struct stream, backoff);
+
+	stream_enter(s, STREAM_PICK);
+	stream_pick(s);
+}
+
+/* Waits a random while before the next attempt: uniform below base x 2^(n-1), at most 10 x base. */
+static bool retry_later(struct stream *s)
+{
+	int64_t base, bound;
+
+	if (s->attempts > connect_retries(s, &base))
+		return false;
+	bound = s->attempts < 5 ? base << (s->attempts - 1) : DEFAULT_BACKOFF_MAX_FACTOR * base;
+	if (bound > DEFAULT_BACKOFF_MAX_FACTOR * base)
+		bound = DEFAULT_BACKOFF_MAX_FACTOR * base;
+	count_up(&s->server->counters.retries, 1);
+	stream_enter(s, STREAM_BACKOFF);
+	timer_set(worker_of(s), &s->backoff,
+		  worker_now_ms(worker_of(s)) + (int64_t)(worker_random(worker_of(s)) % (uint64_t)bound),
+		  on_backoff_over);
+	return true;
+}
+
+static void on_route_timeout(struct timer *t)
+{
+	struct stream *s = container_of(t, struct stream, timeout);
+
+	s->x.response_flags |= RESPONSE_FLAG_UT;
+	if (s->response_started) {
+		struct codec_stream *down = s->down;
+
+		stream_details(s, "response_timeout");
+		s->down = NULL;
+		codec_reset(down, RESET_LOCAL_RESET);
+		stream_done(s);
+		return;
+	}
+	count_up(&s->server->counters.upstream_failures, 1);
+	stream_answer(s, &(struct local_reply){
+		.status = 504, .body = SLICE("upstream request timeout"),
+		.details = "upstream_response_timeout", .flags = RESPONSE_FLAG_UT });
+}
+
+/* The route's clock runs from the complete request to the complete response. */
+static void start_timeout(struct stream *s)
+{
+	if (s->request_ended && s->route->timeout_ms > 0 && !timer_is_set(&s->timeout))
+		timer_set(worker_of(s), &s->timeout,
+			  worker_now_ms(worker_of(s)) + s->route->timeout_ms, on_route_timeout);
+}
+
+static void apply_route(struct stream *s)
+{
+	if (s->applied)
+		return;
+	s->applied = true;
+	route_apply_request(s->route, s->target, s->request, &s->x, s->arena);
+	if (s->route->timeout_ms > 0)
+		headers_set_id(&s->request->headers, HEADER_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
+			       slice_of(arena_printf(s->arena, "%lld", (long long)s->route->timeout_ms)));
+}
+
+static struct slice attempt_number(struct stream *s)
+{
+	char *digit;
+
+	if (s->attempts > 9)
+		return slice_of(arena_printf(s->arena, "%u", s->attempts));
+	digit = arena_alloc(s->arena, 1);
+	*digit = (char)('0' + s->attempts);
+	return slice_make(digit, 1);
+}
+
+static void on_pool_ready(void *owner, struct upstream_connection *u)
+{
+	struct stream *s = owner;
+	struct codec *codec = upstream_codec(u);
+
+	stream_enter(s, STREAM_FORWARD);
+	s->up = codec->ops->open(codec, s, &attempt_events, s->arena);
+	must(s->up != NULL);
+	s->x.upstream_local_address = arena_slice(s->arena, upstream_local_address(u));
+	s->attempt_us = worker_now_us(worker_of(s));
+	codec_send_head(s->up, s->request, s->request_ended);
+	if (!s->request_ended && s->down != NULL)
+		codec_resume(s->down);
+}
+
+static void on_pool_failed(void *owner, enum reset_reason why, const char *detail)
+{
+	struct stream *s = owner;
+
+	release_endpoint(s, true);
+	if (!retry_later(s))
+		stream_answer_reset(s, why, detail);
+}
+
+void stream_pick(struct stream *s)
+{
+	s->endpoint = cluster_pick(s->target->cluster, worker_of(s), s->tried, s->tried_count);
+	if (s->endpoint == NULL) {
+		count_up(&s->server->counters.upstream_failures, 1);
+		stream_answer(s, &(struct local_reply){
+			.status = 503, .body = SLICE("no healthy upstream"), .details = "no_healthy_upstream",
+			.flags = RESPONSE_FLAG_UH });
+		return;
+	}
+	atomic_fetch_add_explicit(&s->endpoint->active, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&s->endpoint->requests, 1, memory_order_relaxed);
+	s->x.upstream_host = arena_slice(s->arena, s->endpoint->text);
+	s->attempts++;
+	apply_route(s);
+	headers_set_id(&s->request->headers, HEADER_X_ENVOY_ATTEMPT_COUNT, attempt_number(s));
+	start_timeout(s);
+	stream_enter(s, STREAM_CONNECT);
+	s->pool_request = (struct pool_request){
+		.owner = s, .on_ready = on_pool_ready, .on_failed = on_pool_failed };
+	pool_ask(s->server->pool, s->target->cluster, s->endpoint, &s->pool_request);
+}
+
+size_t attempt_send(struct stream *s, struct slice bytes)
+{
+	return s->up != NULL ? codec_send_data(s->up, bytes) : 0;
+}
+
+void attempt_end(struct stream *s, struct headers *trailers)
+{
+	if (s->up != NULL)
+		codec_send_end(s->up, trailers);
+	if (s->route != NULL && s->state != STREAM_ANSWER)
+		start_timeout(s);
+}
+
+static void forward_interim(struct stream *s, const struct message *m)
+{
+	if (s->down == NULL || s->response_started || (m->status == 100 && !s->expects_continue))
+		return;
+	count_up(&s->server->counters.responses_1xx, 1);
+	codec_send_head(s->down, m, false);
+}
+
+/* The response is complete on both sides. */
+static void finish(struct stream *s)
+{
+	if (s->target != NULL && s->target->cluster != NULL)
+		atomic_fetch_add_explicit(&cluster_counters(s->target->cluster)->completed, 1,
+					  memory_order_relaxed);
+	stream_done(s);
+}
+
+static void on_response_head(void *owner, struct message *m, bool end)
+{
+	struct stream *s = owner;
+	struct worker *w = worker_of(s);
+	struct codec_stream *down = s->down;
+	const struct edge_rules rules = { .server_name = s->use->snapshot->settings->http.server_name };
+
+	if (m->status < 200 && m->status != 101) {
+		forward_interim(s, m);
+		return;
+	}
+	stream_touch(s);
+	m->close = false;	/* the upstream's connection is not the client's */
+	s->x.response_head_us = s->x.first_byte_sent_us = worker_now_us(w);
+	s->x.response = m;
+	s->x.response_code = m->status;
+	stream_details(s, "via_upstream");
+	edge_response(m, &rules, worker_date(w), (s->x.response_head_us - s->attempt_us) / 1000);
+	stream_set_verdict_headers(s, m);
+	route_apply_response(s->route, s->target, m, &s->x, s->arena);
+	s->response_started = true;
+	if (end) {
+		s->up = NULL;
+		s->down = NULL;
+		codec_send_head(down, m, true);
+		finish(s);
+		return;
+	}
+	codec_send_head(down, m, false);
+}
+
+static size_t on_response_data(void *owner, struct slice bytes)
+{
+	struct stream *s = owner;
+	size_t taken;
+
+	if (s->down == NULL)
+		return bytes.len;
+	taken = codec_send_data(s->down, bytes);
+	s->x.bytes_sent += taken;
+	if (taken > 0)
+		stream_touch(s);
+	return taken;
+}
+
+static void on_response_end(void *owner, struct headers *trailers)
+{
+	struct stream *s = owner;
+	struct codec_stream *down = s->down;
+
+	s->up = NULL;
+	s->down = NULL;
+	if (down != NULL)
+		codec_send_end(down, trailers);
+	finish(s);
+}
+
+static void on_response_reset(void *owner, enum reset_reason why, const char *detail)
+{
+	struct stream *s = owner;
+	struct codec_stream *down = s->down;
+
+	(void)detail;
+	s->up = NULL;
+	release_endpoint(s, true);
+	if (!s->response_started) {
+		stream_answer_reset(s, why, NULL);
+		return;
+	}
+	s->x.response_flags |= response_flag_of(reset_reason_flag(why));
+	s->x.response_code_details = slice_of(arena_printf(s->arena,
+		"upstream_reset_after_response_started{%s}", reset_reason_text(why)));
+	for (char *c = (char *)s->x.response_code_details.at; *c != '\0'; c++)
+		if (*c == ' ')
+			*c = '_';
+	s->down = NULL;
+	if (down != NULL)
+		codec_reset(down, why);
+	stream_done(s);
+}
+
+static void on_request_writable(void *owner)
+{
+	struct stream *s = owner;
+
+	stream_touch(s);
+	if (s->down != NULL)
+		codec_resume(s->down);
+}
+
+const struct stream_events attempt_events = {
+	.on_head = on_response_head,
+	.on_data = on_response_data,
+	.on_end = on_response_end,
+	.on_reset = on_response_reset,
+	.on_writable = on_request_writable,
+};

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * authorize.c - asks the agent about requests that policies reach, and does what it says. No path
+ * leads past it: no verdict in time, no agent, or an answer that cannot be read is a refusal. */
+#include <arpa/inet.h>
+
+#include "proxy/stream/stream_priv.h"
+
+#define CHECKS_MAX	3	/* questions a request may need: each changes it and so its route */
+
+static const struct cluster *reached_cluster(const struct stream *s)
+{
+	const struct cluster *c = s->target != NULL ? s->target->cluster : NULL;
+
+	return c != NULL && c->has_policies ? c : NULL;
+}
+
+/* The path and authority that the destination will see, where the route rewrites them. */
+static void describe_rewrite(struct stream *s, struct check_request *q)
+{
+	const struct http_route *source = s->route->source;
+	struct message copy = *s->request;
+
+	if (source->rewrite == NULL && source->headers == NULL && s->target->headers == NULL)
+		return;
+	copy.headers.items = arena_array(s->arena, struct header, copy.headers.capacity + 8);
+	memcpy(copy.headers.items, s->request->headers.items,
+	       s->request->headers.count * sizeof(*copy.headers.items));
+	copy.headers.capacity += 8;
+	route_apply_request(s->route, s->target, &copy, &s->x, s->arena);
+	if (!slice_eq(copy.path, s->request->path))
+		q->dest_path = copy.path;
+	if (!slice_eq(copy.authority, s->request->authority))
+		q->dest_authority = copy.authority;
+}
+
+static void describe_destination(struct stream *s, struct check_request *q)
+{
+	const struct cluster *c = reached_cluster(s);
+
+	if (c == NULL)
+		return;
+	q->dest_workload = c->workload;
+	q->dest_labels = c->workload_labels;
+	if (c->endpoints.count > 0)
+		q->dest_port = c->endpoints.items[0].port;
+	describe_rewrite(s, q);
+}
+
+/* The agent sees the fields as they are now, Host among them as HAProxy sends it. */
+static void describe_headers(struct stream *s, struct check_request *q)
+{
+	const struct headers *h = &s->request->headers;
+	struct check_header *list = arena_alloc(s->arena, (h->count + 1) * sizeof(*list));
+	size_t n = 0;
+
+	list[n++] = (struct check_header){ SLICE("host"), s->request->authority };
+	for (uint32_t i = 0; i < h->count; i++)
+		if (h->items[i].name.at != NULL)
+			list[n++] = (struct check_header){ h->items[i].name, h->items[i].value };
+	q->header_list = list;
+	q->header_count = n;
+}
+
+/* The trusted client where it was taken from x-forwarded-for. */
+static void describe_remote(const struct stream *s, struct check_request *q)
+{
+	struct slice text = s->x.remote_address;
+	char ip[INET6_ADDRSTRLEN];
+	ptrdiff_t colon = slice_rfind(text, ':');
+
+	if (text.at == s->x.direct_remote_address.at || colon < 0)
+		return;
+	text = slice_first(text, (size_t)colon);
+	if (text.len > 2 && text.at[0] == '[')
+		text = slice_make(text.at + 1, text.len - 2);
+	if (text.len >= sizeof(ip))
+		return;
+	memcpy(ip, text.at, text.len);
+	ip[text.len] = '\0';
+	q->remote = (struct check_address){ 0 };
+	if (inet_pton(AF_INET, ip, q->remote.bytes) == 1)
+		q->remote.family = 4;
+	else if (inet_pton(AF_INET6, ip, q->remote.bytes) == 1)
+		q->remote.family = 6;
+}
+
+static void on_verdict(void *owner, const struct authz_verdict *v);
+
+static void ask(struct stream *s)
+{
+	const struct snapshot *snapshot = s->use->snapshot;
+	struct check_request q = {
+		.method = s->request->method, .scheme = s->request->scheme,
+		.authority = s->request->authority, .path = s->request->path, .normalized = true,
+		.workload = snapshot->gateway_workload, .labels = snapshot->gateway_labels,
+		.gateway = s->chain->gateway, .rev = slice_of(snapshot->rev),
+		.request_id = headers_value(&s->request->headers, HEADER_X_REQUEST_ID),
+	};
+
+	downstream_describe_peer(s->downstream, &q);
+	describe_remote(s, &q);
+	describe_headers(s, &q);
+	describe_destination(s, &q);
+	s->checks++;
+	s->checked_cluster = reached_cluster(s);
+	s->check = authz_check_start(s->server->authz, &q,
+		worker_now_ms(s->server->worker) + snapshot->settings->authz.timeout_ms, on_verdict, s);
+}
+
+static void fail_closed(struct stream *s, unsigned status, const char *why)
+{
+	count_up(&s->server->counters.authz_failed, 1);
+	s->x.authz_reason = slice_of(why);
+	stream_answer(s, &(struct local_reply){
+		.status = status, .body = status == 503 ? SLICE("authorization service unavailable") :
+						SLICE("Request Header Fields Too Large"),
+		.details = "ext_authz_error", .flags = RESPONSE_FLAG_UAEX });
+}
+
+void stream_authorize(struct stream *s)
+{
+	stream_enter(s, STREAM_AUTHORIZE);
+	if (!s->use->snapshot->gateway_has_policies && reached_cluster(s) == NULL)
+		stream_act(s);
+	else if (s->server->authz == NULL)
+		fail_closed(s, 503, "no agent");
+	else
+		ask(s);
+}
+
+/* Walks a list of names. Returns how many were there. */
+static unsigned remove_headers(struct stream *s, struct slice names)
+{
+	struct spop_reader r = spop_reader_of(names);
+	struct slice name;
+	unsigned n = 0;
+
+	while (names.at != NULL && spop_read_name(&r, &name) == OK)
+		n += headers_remove(&s->request->headers, name);
+	return n;
+}
+
+static unsigned put_headers(struct stream *s, struct slice list, bool replace)
+{
+	struct spop_reader r = spop_reader_of(list);
+	struct slice name, value;
+	unsigned n = 0;
+
+	for (; list.at != NULL && spop_read_header(&r, &name, &value) == OK; n++) {
+		name = arena_slice(s->arena, name);
+		value = arena_slice(s->arena, value);
+		if (replace)
+			headers_set(&s->request->headers, name, value);
+		else
+			headers_add(&s->request->headers, name, value);
+	}
+	return n;
+}
+
+void stream_set_verdict_headers(struct stream *s, struct message *m)
+{
+	struct spop_reader r = spop_reader_of(s->answer_headers_set);
+	struct slice name, value;
+
+	while (s->answer_headers_set.at != NULL && spop_read_header(&r, &name, &value) == OK)
+		headers_set(&m->headers, name, value);
+}
+
+/* Does what the verdict says to the request. True: something changed. */
+static bool apply_verdict(struct stream *s, const struct check_reply *reply)
+{
+	unsigned changed = remove_headers(s, reply->headers_remove);
+
+	changed += put_headers(s, reply->headers_set, true);
+	changed += put_headers(s, reply->headers_add, false);
+	if (reply->path_out.at != NULL && !slice_eq(reply->path_out, s->request->path)) {
+		s->request->path = arena_slice(s->arena, reply->path_out);
+		changed++;
+	}
+	return changed > 0;
+}
+
+/* Routing sees the request as the verdict left it. A weighted choice stays as it was drawn. */
+static void choose_again(struct stream *s)
+{
+	const struct route *route = s->route;
+	const struct route_target *target = s->target;
+
+	stream_choose(s);
+	if (s->route == route && target != NULL) {
+		s->target = target;
+		s->x.cluster_name = target->cluster_name;
+	}
+}
+
+static void allowed(struct stream *s, const struct check_reply *reply)
+{
+	const struct cluster *reached;
+
+	if (apply_verdict(s, reply))
+		choose_again(s);
+	reached = reached_cluster(s);
+	if (reached == NULL || reached == s->checked_cluster)
+		stream_act(s);
+	else if (s->checks >= CHECKS_MAX)
+		fail_closed(s, 503, "the route changes with every verdict");
+	else
+		stream_authorize(s);
+}
+
+/* `jwt_authn_access_denied{Jwt_is_expired}` or `rbac_access_denied_matched_policy[…]`. */
+static const char *denial_details(struct stream *s, const struct check_reply *reply)
+{
+	char *text;
+
+	if (slice_starts(reply->reason, SLICE("jwt")))
+		text = arena_printf(s->arena, "jwt_authn_access_denied{%.*s}", SLICE_ARG(reply->body));
+	else if (slice_starts(reply->reason, SLICE("rbac")))
+		text = arena_printf(s->arena, "rbac_access_denied_matched_policy[%.*s]",
+				    reply->policy.len > 0 ? (int)reply->policy.len : 4,
+				    reply->policy.len > 0 ? reply->policy.at : "none");
+	else
+		text = arena_printf(s->arena, "ext_authz_denied");
+	for (char *c = text; *c != '\0'; c++)
+		if (*c == ' ')
+			*c = '_';
+	return text;
+}
+
+static void denied(struct stream *s, const struct authz_verdict *v)
+{
+	const struct check_reply *reply = &v->reply;
+
+	count_up(&s->server->counters.authz_denied, 1);
+	stream_answer(s, &(struct local_reply){
+		.status = v->status, .body = arena_slice(s->arena, reply->body),
+		.content_type = arena_slice(s->arena, reply->content_type),
+		.www_authenticate = arena_slice(s->arena, reply->www_authenticate),
+		.details = denial_details(s, reply) });
+}
+
+static void on_verdict(void *owner, const struct authz_verdict *v)
+{
+	struct stream *s = owner;
+
+	s->check = NULL;
+	if (v->outcome == AUTHZ_FAILED) {
+		fail_closed(s, v->status, authz_cause_text(v->cause));
+		return;
+	}
+	s->answer_headers_set = arena_slice(s->arena, v->reply.response_set);
+	s->x.authz_reason = arena_slice(s->arena, v->reply.detail.at != NULL ? v->reply.detail :
+								       v->reply.policy);
+	if (v->outcome == AUTHZ_ALLOWED)
+		allowed(s, &v->reply);
+	else
+		denied(s, v);
+}

@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/stream/downstream.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include "proxy/http/forwarded.h"
+#include "proxy/http/pump.h"
+#include "proxy/net/client_hello.h"
+#include "proxy/net/socket.h"
+#include "proxy/stream/stream.h"
+
+/* What the connection is doing, and what its timer waits for. */
+enum phase {
+	PHASE_HELLO,		/* the ClientHello is not complete */
+	PHASE_HANDSHAKE,
+	PHASE_HTTP,		/* timer: head of a request, or idle */
+	PHASE_LINGER,		/* our FIN is out or on its way; input is discarded */
+	PHASE_CLOSED,
+};
+
+struct downstream {
+	struct grave grave;
+	struct transport transport;
+	struct server *server;			/* borrowed */
+	struct listener *listener;		/* one count */
+	struct snapshot_use *use;		/* one count */
+	const struct chain *chain;		/* of `use` */
+	struct codec *codec;			/* owned */
+	struct timer timer;
+	TAILQ_ENTRY(downstream) link;
+	enum phase phase;
+	unsigned streams;			/* in progress */
+	bool draining;
+	uint64_t id;
+	size_t discarded;			/* while lingering */
+	struct sockaddr_storage peer, local;
+	struct client_hello hello;
+	struct slice peer_text, local_text, peer_ip;	/* into `texts` */
+	char texts[3 * ADDRESS_TEXT_MAX];
+};
+
+static const struct proxy_limits *limits_of(const struct downstream *d)
+{
+	return &d->use->snapshot->settings->limits;
+}
+
+static void on_timer(struct timer *t);
+
+static void set_timer(struct downstream *d, int64_t after_ms)
+{
+	struct worker *w = d->server->worker;
+
+	if (after_ms > 0)
+		timer_set(w, &d->timer, worker_now_ms(w) + after_ms, on_timer);
+	else
+		timer_cancel(w, &d->timer);
+}
+
+static void bury(struct worker *w, struct grave *g)
+{
+	struct downstream *d = container_of(g, struct downstream, grave);
+
+	if (d->codec != NULL)
+		d->codec->ops->destroy(d->codec);
+	listener_drop(d->listener);
+	snapshot_use_drop(&d->use);
+	worker_recycle(w, WORKER_DOWNSTREAM, d);
+}
+
+void downstream_close(struct downstream *d)
+{
+	struct server *s = d->server;
+
+	if (d->phase == PHASE_CLOSED)
+		return;
+	d->phase = PHASE_CLOSED;
+	if (d->codec != NULL)
+		d->codec->ops->failed(d->codec, RESET_CONNECTION_TERMINATION);
+	timer_cancel(s->worker, &d->timer);
+	transport_close(&d->transport);
+	TAILQ_REMOVE(&s->downstreams, d, link);
+	atomic_store_explicit(&s->counters.connections_active,
+		atomic_load_explicit(&s->counters.connections_active, memory_order_relaxed) - 1,
+		memory_order_relaxed);
+	server_connection_closed(s);
+	worker_bury(s->worker, &d->grave, bury);
+}
+
+/* Our FIN after what is queued, then the peer's words are discarded for a while, so that it sees the
+ * reply and not a reset (spec/http.md 24.5). */
+static void linger(struct downstream *d)
+{
+	if (d->phase >= PHASE_LINGER)
+		return;
+	d->phase = PHASE_LINGER;
+	transport_shutdown(&d->transport);
+	set_timer(d, limits_of(d)->delayed_close_ms > 0 ? limits_of(d)->delayed_close_ms : 1);
+	buffer_release(d->server->worker, &d->transport.in);
+}
+
+static void on_timer(struct timer *t)
+{
+	struct downstream *d = container_of(t, struct downstream, timer);
+
+	if (d->phase == PHASE_HTTP && d->streams > 0)
+		return;		/* the stream has its own */
+	if (d->phase == PHASE_HTTP && buffer_len(&d->transport.in) > 0) {
+		count_up(&d->server->counters.header_timeouts, 1);
+		if (d->codec->ops->expire != NULL) {
+			d->codec->ops->expire(d->codec);
+			return;
+		}
+	} else if (d->phase == PHASE_HTTP) {
+		count_up(&d->server->counters.idle_timeouts, 1);
+		linger(d);
+		return;
+	}
+	if (d->phase == PHASE_HANDSHAKE || d->phase == PHASE_HELLO)
+		count_up(&d->server->counters.tls_failures, 1);
+	downstream_close(d);
+}
+
+static void discard_input(struct downstream *d)
+{
+	struct transport *t = &d->transport;
+	enum outcome got;
+
+	while ((got = transport_fill(t, 0)) == OK) {
+		d->discarded += buffer_len(&t->in);
+		buffer_release(d->server->worker, &t->in);
+		if (d->discarded > (size_t)limits_of(d)->linger_bytes)
+			break;
+	}
+	if (got != AGAIN)
+		downstream_close(d);
+}
+
+/* The request head has a time limit from its first byte, the wait for one another. */
+static void watch_head(struct downstream *d)
+{
+	if (d->phase != PHASE_HTTP || d->streams > 0)
+		return;
+	if (buffer_len(&d->transport.in) == 0)
+		return;
+	if (!timer_is_set(&d->timer) || d->timer.at_ms > worker_now_ms(d->server->worker) +
+						       limits_of(d)->request_header_ms)
+		set_timer(d, limits_of(d)->request_header_ms);
+}
+
+static void pump(struct downstream *d)
+{
+	codec_pump(d->codec);
+	watch_head(d);
+}
+
+/* codec events */
+
+static void *on_stream_open(void *connection, struct codec_stream *cs, struct arena **arena,
+			    const struct stream_events **events)
+{
+	struct downstream *d = connection;
+	struct stream *s;
+
+	d->streams++;
+	s = stream_create(d, cs);
+	*arena = stream_arena(s);
+	*events = &stream_events;
+	return s;
+}
+
+static void on_codec_idle(void *connection)
+{
+	struct downstream *d = connection;
+
+	if (d->phase != PHASE_HTTP)
+		return;
+	set_timer(d, limits_of(d)->idle_ms);
+}
+
+static void on_codec_close(void *connection, bool lingering)
+{
+	(void)lingering;
+	linger(connection);
+}
+
+static void on_codec_wants_input(void *connection)
+{
+	struct downstream *d = connection;
+
+	if (d->phase == PHASE_HTTP)
+		pump(d);
+}
+
+static const struct codec_events codec_events = {
+	.on_open = on_stream_open,
+	.on_idle = on_codec_idle,
+	.on_close = on_codec_close,
+	.on_wants_input = on_codec_wants_input,
+};
+
+static void start_http(struct downstream *d)
+{
+	d->phase = PHASE_HTTP;
+	d->codec = http1_server(&d->transport, d->chain->tls ? &d->server->codec_tls : &d->server->codec_plain,
+				&codec_events, d);
+	set_timer(d, limits_of(d)->request_header_ms > 0 ? limits_of(d)->request_header_ms :
+							   limits_of(d)->idle_ms);
+	if (d->server->draining)
+		downstream_drain(d);
+}
+
+/* TLS */
+
+static void refuse(struct downstream *d, atomic_ulong *counter, const char *why)
+{
+	count_up(counter, 1);
+	log_debug("tls", "%.*s: %s: %s", SLICE_ARG(d->peer_text), why, d->hello.name);
+	/* The hello is still unread in the kernel: closing makes an RST of it (gateway.md 10.3). */
+	downstream_close(d);
+}
+
+static void start_tls(struct downstream *d)
+{
+	SSL_CTX *ctx = tls_set_context(d->use->tls, d->chain->tls_slot);
+
+	if (ctx == NULL) {
+		refuse(d, &d->server->counters.tls_no_secret, "the server's secret is missing or unusable");
+		return;
+	}
+	d->phase = PHASE_HANDSHAKE;
+	transport_accept_tls(&d->transport, ctx);
+}
+
+static void choose_chain(struct downstream *d)
+{
+	struct slice name = d->hello.name_len > 0 ? slice_make(d->hello.name, d->hello.name_len) : NO_SLICE;
+
+	d->chain = listener_find_chain(d->listener->plan, name);
+	if (d->chain == NULL)
+		refuse(d, &d->server->counters.tls_no_chain, "no server for this name");
+	else if (d->chain->tls)
+		start_tls(d);
+	else
+		start_http(d);
+}
+
+static void peek_hello(struct downstream *d)
+{
+	struct worker *w = d->server->worker;
+	ssize_t n = recv(d->transport.fd, w->scratch, CLIENT_HELLO_MAX, MSG_PEEK);
+
+	if (n < 0 && errno == EAGAIN)
+		return;
+	if (n <= 0) {
+		downstream_close(d);
+		return;
+	}
+	switch (client_hello_parse(slice_make(w->scratch, (size_t)n), &d->hello)) {
+	case CLIENT_HELLO_MORE:
+		if (!d->transport.rdhup)
+			return;
+		downstream_close(d);
+		return;
+	case CLIENT_HELLO_BAD:
+		count_up(&d->server->counters.tls_failures, 1);
+		downstream_close(d);
+		return;
+	case CLIENT_HELLO_NOT_TLS:
+	case CLIENT_HELLO_OK:
+		choose_chain(d);
+		return;
+	}
+}
+
+/* transport events */
+
+static void on_downstream_readable(void *owner)
+{
+	struct downstream *d = owner;
+
+	switch (d->phase) {
+	case PHASE_HELLO:
+		peek_hello(d);
+		if (d->phase == PHASE_HTTP)
+			pump(d);
+		break;
+	case PHASE_HTTP:
+		pump(d);
+		break;
+	case PHASE_LINGER:
+		discard_input(d);
+		break;
+	case PHASE_HANDSHAKE:
+	case PHASE_CLOSED:
+		break;
+	}
+}
+
+static void on_downstream_writable(void *owner)
+{
+	struct downstream *d = owner;
+
+	if (d->codec != NULL && d->phase == PHASE_HTTP)
+		d->codec->ops->writable(d->codec);
+}
+
+static void on_downstream_connected(void *owner, enum outcome how)
+{
+	struct downstream *d = owner;
+
+	if (how != OK) {
+		count_up(&d->server->counters.tls_failures, 1);
+		log_debug("tls", "%.*s: %s", SLICE_ARG(d->peer_text), transport_error(&d->transport));
+		downstream_close(d);
+		return;
+	}
+	count_up(&d->server->counters.tls_handshakes, 1);
+	if (SSL_session_reused(d->transport.ssl))
+		count_up(&d->server->counters.tls_resumed, 1);
+	start_http(d);
+	pump(d);
+}
+
+static void on_downstream_closed(void *owner)
+{
+	downstream_close(owner);
+}
+
+static const struct transport_events transport_events = {
+	.on_readable = on_downstream_readable,
+	.on_writable = on_downstream_writable,
+	.on_connected = on_downstream_connected,
+	.on_closed = on_downstream_closed,
+};
+
+static void name_addresses(struct downstream *d)
+{
+	socklen_t len = sizeof(d->local);
+	char *at = d->texts;
+
+	if (getsockname(d->transport.fd, (struct sockaddr *)&d->local, &len) != 0)
+		d->local = (struct sockaddr_storage){ .ss_family = AF_UNSPEC };
+	d->peer_text = slice_make(at, address_text((struct sockaddr *)&d->peer, at));
+	at += ADDRESS_TEXT_MAX;
+	d->local_text = slice_make(at, address_text((struct sockaddr *)&d->local, at));
+	at += ADDRESS_TEXT_MAX;
+	d->peer_ip = slice_make(at, address_ip_text((struct sockaddr *)&d->peer, at));
+}
+
+static bool over_limit(struct server *s)
+{
+	return atomic_load_explicit(&s->counters.connections_active, memory_order_relaxed) >=
+	       s->connections_max;
+}
+
+void downstream_accept(struct acceptor *a, int fd, const struct sockaddr_storage *peer)
+{
+	struct listener *l = container_of(a, struct listener, acceptor);
+	struct server *s = l->server;
+	struct downstream *d;
+
+	count_up(&s->counters.connections, 1);
+	if (over_limit(s) || l->plan == NULL) {
+		count_up(&s->counters.connections_refused, 1);
+		close(fd);
+		return;
+	}
+	d = worker_alloc(s->worker, WORKER_DOWNSTREAM, sizeof(*d));
+	memset(d, 0, sizeof(*d));
+	d->server = s;
+	d->listener = listener_take(l);
+	d->use = snapshot_use_take(s->use);
+	d->peer = *peer;
+	d->id = s->next_connection_id++ * WORKERS_MAX + s->worker->id;
+	count_up(&s->counters.connections_active, 1);
+	TAILQ_INSERT_TAIL(&s->downstreams, d, link);
+	transport_tune(fd, peer->ss_family);
+	transport_init(&d->transport, s->worker, fd, &transport_events, d);
+	name_addresses(d);
+	if (l->plan->sni == NULL && l->plan->plain != NULL) {
+		d->chain = l->plan->plain;
+		start_http(d);
+	} else {
+		d->phase = PHASE_HELLO;
+		set_timer(d, limits_of(d)->tls_handshake_ms);
+	}
+}
+
+struct server *downstream_server(const struct downstream *d)
+{
+	return d->server;
+}
+
+/* The chain of this connection in the snapshot that serves now; NULL: it is not there any more. */
+static const struct chain *current_chain(const struct downstream *d)
+{
+	const struct listener_plan *plan = d->listener->plan;
+	const struct chain *chain;
+
+	if (plan == NULL)
+		return NULL;
+	if (d->transport.ssl == NULL)
+		return plan->plain;
+	chain = listener_find_chain(plan, d->hello.name_len > 0 ?
+				    slice_make(d->hello.name, d->hello.name_len) : NO_SLICE);
+	return chain != NULL && chain->tls ? chain : NULL;
+}
+
+struct snapshot_use *downstream_use(struct downstream *d, const struct chain **chain)
+{
+	if (!d->use->current) {
+		const struct chain *now = current_chain(d);
+
+		if (now != NULL) {
+			snapshot_use_drop(&d->use);
+			d->use = snapshot_use_take(d->server->use);
+			d->chain = now;
+		} else {
+			downstream_drain(d);
+		}
+	}
+	*chain = d->chain;
+	return d->use;
+}
+
+void downstream_describe(const struct downstream *d, struct exchange *x)
+{
+	const struct transport *t = &d->transport;
+
+	x->direct_remote_address = x->remote_address = d->peer_text;
+	x->local_address = d->local_text;
+	x->connection_id = d->id;
+	x->protocol = d->codec->ops->name;
+	if (d->hello.name_len > 0)
+		x->requested_server_name = slice_make(d->hello.name, d->hello.name_len);
+	if (t->ssl != NULL) {
+		x->tls_version = slice_of(SSL_get_version(t->ssl));
+		x->tls_cipher = slice_of(SSL_get_cipher_name(t->ssl));
+	}
+}
+
+bool downstream_forwarded(struct downstream *d, struct message *request, struct arena *a,
+			  struct exchange *x)
+{
+	const struct proxy_settings *settings = d->use->snapshot->settings;
+	const struct edge_rules rules = {
+		.trusted_proxies = (uint32_t)settings->mesh.trusted_proxies,
+		.forwarded_for_max = (uint32_t)settings->limits.forwarded_for,
+		.own_address = slice_of(d->server->local_ip),
+		.server_name = settings->http.server_name,
+	};
+	const struct edge_peer peer = {
+		.address = d->peer_ip,
+		.local_port = (uint16_t)address_port((const struct sockaddr *)&d->local),
+		.loopback = d->peer.ss_family == AF_UNIX ||
+			    address_is_loopback((const struct sockaddr *)&d->peer),
+		.tls = d->transport.ssl != NULL,
+	};
+	const uint64_t random[2] = { worker_random(d->server->worker), worker_random(d->server->worker) };
+	struct edge_client client;
+	enum outcome how = edge_request(request, &rules, &peer, random, &client);
+
+	if (client.from_header)
+		x->remote_address = slice_of(arena_printf(a, slice_find(client.address, ':') >= 0 ?
+			"[%.*s]:0" : "%.*s:0", SLICE_ARG(client.address)));
+	return how == OK;
+}
+
+static void describe_address(const struct sockaddr_storage *a, struct check_address *out)
+{
+	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)a;
+
+	*out = (struct check_address){ .port = (uint16_t)address_port((const struct sockaddr *)a) };
+	if (a->ss_family == AF_INET) {
+		out->family = 4;
+		memcpy(out->bytes, &((const struct sockaddr_in *)a)->sin_addr, 4);
+	} else if (a->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+		out->family = 4;
+		memcpy(out->bytes, in6->sin6_addr.s6_addr + 12, 4);
+	} else if (a->ss_family == AF_INET6) {
+		out->family = 6;
+		memcpy(out->bytes, &in6->sin6_addr, 16);
+	} else {			/* a unix socket: the peer is this host */
+		out->family = 4;
+		memcpy(out->bytes, "\x7f\0\0\1", 4);
+	}
+}
+
+void downstream_describe_peer(const struct downstream *d, struct check_request *q)
+{
+	describe_address(&d->peer, &q->source);
+	describe_address(&d->local, &q->destination);
+	q->remote = q->source;
+	q->tls = d->transport.ssl != NULL;
+	q->http_version = SLICE("1.1");
+	if (d->hello.name_len > 0)
+		q->sni = slice_make(d->hello.name, d->hello.name_len);
+}
+
+void downstream_stream_ended(struct downstream *d, struct stream *s)
+{
+	(void)s;
+	must(d->streams > 0);
+	d->streams--;
+}
+
+void downstream_drain(struct downstream *d)
+{
+	if (d->draining || d->phase >= PHASE_LINGER)
+		return;
+	d->draining = true;
+	if (d->codec != NULL)
+		d->codec->ops->drain(d->codec);
+	if (d->codec == NULL)
+		downstream_close(d);
+	else if (d->streams == 0 && buffer_len(&d->transport.in) == 0)
+		linger(d);
+}
+
+void downstream_after_switch(struct downstream *d)
+{
+	if (current_chain(d) == NULL)
+		downstream_drain(d);
+}
+
+struct downstream *downstream_next(struct downstream *d)
+{
+	return TAILQ_NEXT(d, link);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * downstream.h - a connection that a client opened: from accept through TLS to its codec, and how it
+ * ends.
+ *
+ * Owner    the server, which lists it; freed after the loop turn in which it closed, and not before
+ *          its streams are done.
+ * Thread   the worker's. Blocks never. */
+#ifndef SALLYPORT_PROXY_DOWNSTREAM_H
+#define SALLYPORT_PROXY_DOWNSTREAM_H
+
+#include "proxy/stream/server.h"
+
+struct downstream;
+
+/* A connection was accepted; refused (closed) beyond the limit of connections. */
+void downstream_accept(struct acceptor *a, int fd, const struct sockaddr_storage *peer);
+
+struct server *downstream_server(const struct downstream *d);
+/* What a new request is served by: the current snapshot, unless the listener or its chain is gone
+ * from it; then the one the connection came by, and the connection ends after this request. */
+struct snapshot_use *downstream_use(struct downstream *d, const struct chain **chain);
+/* Fills in what the connection knows. */
+void downstream_describe(const struct downstream *d, struct exchange *x);
+/* Removes what clients may not say, adds what the proxy vouches for; x gets the client's address.
+ * False: refused (x-forwarded-for beyond its bounds): answer 400. */
+bool downstream_forwarded(struct downstream *d, struct message *request, struct arena *a,
+			  struct exchange *x);
+/* For the agent's question. */
+struct check_request;
+void downstream_describe_peer(const struct downstream *d, struct check_request *q);
+void downstream_stream_ended(struct downstream *d, struct stream *s);
+
+/* Ends after the requests in progress; at once when there are none. */
+void downstream_drain(struct downstream *d);
+void downstream_close(struct downstream *d);
+/* Another snapshot serves: a connection without a place in it drains. */
+void downstream_after_switch(struct downstream *d);
+struct downstream *downstream_next(struct downstream *d);
+
+#endif

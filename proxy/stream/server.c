@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/stream/server.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proxy/stream/downstream.h"
+#include "proxy/stream/stream.h"
+
+struct server *server_create(struct worker *w)
+{
+	struct server *s = calloc(1, sizeof(*s));
+
+	must(s != NULL);
+	s->worker = w;
+	w->proxy = s;
+	TAILQ_INIT(&s->listeners);
+	TAILQ_INIT(&s->downstreams);
+	s->pool = pool_create(w, &s->codec_upstream);
+	return s;
+}
+
+struct snapshot_use *snapshot_use_take(struct snapshot_use *u)
+{
+	u->users++;
+	return u;
+}
+
+void snapshot_use_drop(struct snapshot_use **up)
+{
+	struct snapshot_use *u = *up;
+
+	*up = NULL;
+	if (u == NULL || --u->users > 0)
+		return;
+	tls_set_unref(&u->tls);
+	snapshot_unref(&u->snapshot);
+	free(u);
+}
+
+struct listener *listener_take(struct listener *l)
+{
+	l->users++;
+	return l;
+}
+
+void listener_drop(struct listener *l)
+{
+	if (--l->users == 0)
+		free(l);
+}
+
+/* What the codecs may accept follows from the settings of the snapshot. */
+static void apply_settings(struct server *s, const struct proxy_settings *p)
+{
+	s->codec_plain = (struct codec_settings){
+		.head_bytes_max = (uint32_t)p->limits.request_head_bytes,
+		.header_count_max = (uint32_t)p->limits.request_headers,
+		.connection_tokens_max = (uint32_t)p->limits.connection_tokens,
+		.uri_bytes_max = (uint32_t)p->limits.uri_bytes,
+		.accept_http10 = p->http.accept_http10,
+		.keep_trailers = p->http.keep_trailers,
+		.underscores = p->http.underscores == UNDERSCORES_IN_NAMES_REJECT ? UNDERSCORES_REJECT :
+			       p->http.underscores == UNDERSCORES_IN_NAMES_DROP ? UNDERSCORES_DROP :
+			       UNDERSCORES_ALLOW,
+	};
+	s->codec_tls = s->codec_plain;
+	s->codec_tls.tls = true;
+	s->codec_upstream = (struct codec_settings){
+		.head_bytes_max = (uint32_t)p->limits.response_head_bytes,
+		.header_count_max = (uint32_t)p->limits.response_headers,
+		.connection_tokens_max = (uint32_t)p->limits.connection_tokens,
+		.interim_max = (uint32_t)p->limits.interim_responses,
+		.keep_trailers = p->http.keep_trailers,
+	};
+}
+
+static const struct listener_plan *find_plan(const struct snapshot *snapshot, const char *key)
+{
+	for (size_t i = 0; i < snapshot->listeners.count; i++)
+		if (strcmp(snapshot->listeners.items[i]->bind.key, key) == 0)
+			return snapshot->listeners.items[i];
+	return NULL;
+}
+
+/* The client of the agent is opened with the first snapshot that has policies, and stays. */
+static void open_authz(struct server *s)
+{
+	const struct authz_client_config config = {
+		.addresses = s->authz_addresses,
+		.address_count = s->authz_address_count,
+		.waiting_max = (unsigned)s->use->snapshot->settings->limits.pending_checks,
+	};
+
+	if (s->authz != NULL || !s->use->snapshot->has_policies || s->authz_address_count == 0)
+		return;
+	s->authz = authz_client_create(s->worker->base, &config);
+}
+
+void server_switch(struct server *s, struct snapshot *snapshot, struct tls_set *tls)
+{
+	struct snapshot_use *u = calloc(1, sizeof(*u)), *before = s->use;
+	struct downstream *d, *next;
+	struct listener *l;
+
+	must(u != NULL);
+	*u = (struct snapshot_use){ .snapshot = snapshot, .tls = tls, .users = 1, .current = true };
+	s->use = u;
+	apply_settings(s, snapshot->settings);
+	TAILQ_FOREACH(l, &s->listeners, link) {
+		l->plan = find_plan(snapshot, l->key);
+		l->acceptor.per_turn = (uint32_t)snapshot->settings->limits.accepts_per_turn;
+	}
+	open_authz(s);
+	if (before == NULL)
+		return;
+	before->current = false;
+	snapshot_use_drop(&before);
+	/* Connections whose listener is gone end; the others ask for the new snapshot with their next
+	 * request. */
+	for (d = TAILQ_FIRST(&s->downstreams); d != NULL; d = next) {
+		next = downstream_next(d);
+		downstream_after_switch(d);
+	}
+}
+
+void server_listen(struct server *s, int fd, const char *key)
+{
+	struct listener *l = calloc(1, sizeof(*l));
+
+	must(l != NULL && strlen(key) < sizeof(l->key));
+	strcpy(l->key, key);
+	l->server = s;
+	l->users = 1;
+	l->plan = find_plan(s->use->snapshot, key);
+	l->acceptor.worker = s->worker;
+	l->acceptor.fd = fd;
+	l->acceptor.per_turn = (uint32_t)s->use->snapshot->settings->limits.accepts_per_turn;
+	l->acceptor.on_accept = downstream_accept;
+	TAILQ_INSERT_TAIL(&s->listeners, l, link);
+	acceptor_start(&l->acceptor);
+}
+
+static void close_listener(struct server *s, struct listener *l)
+{
+	TAILQ_REMOVE(&s->listeners, l, link);
+	acceptor_stop(&l->acceptor);
+	close(l->acceptor.fd);
+	l->plan = NULL;
+	listener_drop(l);
+}
+
+void server_unlisten(struct server *s, const char *key)
+{
+	struct listener *l;
+
+	TAILQ_FOREACH(l, &s->listeners, link) {
+		if (strcmp(l->key, key) == 0) {
+			close_listener(s, l);
+			return;
+		}
+	}
+}
+
+static void report_drained(struct server *s)
+{
+	void (*done)(struct server *s) = s->on_drained;
+
+	s->on_drained = NULL;
+	timer_cancel(s->worker, &s->drain_timer);
+	if (done != NULL)
+		done(s);
+}
+
+static void on_drain_over(struct timer *t)
+{
+	struct server *s = container_of(t, struct server, drain_timer);
+	struct downstream *d, *next;
+
+	for (d = TAILQ_FIRST(&s->downstreams); d != NULL; d = next) {
+		next = downstream_next(d);
+		downstream_close(d);
+	}
+	report_drained(s);
+}
+
+void server_connection_closed(struct server *s)
+{
+	if (s->draining && TAILQ_EMPTY(&s->downstreams) && s->on_drained != NULL)
+		report_drained(s);
+}
+
+void server_drain(struct server *s, int64_t grace_ms)
+{
+	struct downstream *d, *next;
+
+	s->draining = true;
+	for (d = TAILQ_FIRST(&s->downstreams); d != NULL; d = next) {
+		next = downstream_next(d);
+		downstream_drain(d);
+	}
+	if (TAILQ_EMPTY(&s->downstreams))
+		report_drained(s);
+	else
+		timer_set(s->worker, &s->drain_timer, worker_now_ms(s->worker) + grace_ms, on_drain_over);
+}
+
+void server_free(struct server **sp)
+{
+	struct server *s = *sp;
+	struct downstream *d, *next;
+	struct listener *l;
+
+	*sp = NULL;
+	if (s == NULL)
+		return;
+	while ((l = TAILQ_FIRST(&s->listeners)) != NULL)
+		close_listener(s, l);
+	for (d = TAILQ_FIRST(&s->downstreams); d != NULL; d = next) {
+		next = downstream_next(d);
+		downstream_close(d);
+	}
+	authz_client_free(&s->authz);
+	pool_free(&s->pool);
+	worker_bury_all(s->worker);
+	timer_cancel(s->worker, &s->drain_timer);
+	streams_free(s);
+	snapshot_use_drop(&s->use);
+	free(s);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * stream_priv.h - a request's life, shared by the files of stream/: one struct, its states, and who
+ * enters which. */
+#ifndef SALLYPORT_PROXY_STREAM_PRIV_H
+#define SALLYPORT_PROXY_STREAM_PRIV_H
+
+#include "proxy/stream/downstream.h"
+#include "proxy/stream/server.h"
+
+/* The list is the documentation; each is entered by the function of its name. */
+#define STREAM_STATES(X) \
+	X(HEAD)		/* created; the codec is about to give the head, or a refusal */ \
+	X(ROUTE)	/* virtual host and route */ \
+	X(AUTHORIZE)	/* waiting for the agent's verdict, where policies reach the request */ \
+	X(ACT)		/* the verdict is in (or none was needed): redirect, direct response, or forward */ \
+	X(PICK)		/* an endpoint of the cluster */ \
+	X(CONNECT)	/* waiting for a connection */ \
+	X(FORWARD)	/* request and response flow */ \
+	X(BACKOFF)	/* waiting before another attempt */ \
+	X(ANSWER)	/* a local reply is being written */ \
+	X(DONE)		/* logged; buried after the loop turn */
+#define STREAM_STATE_AS_ENUM(name)	STREAM_##name,
+enum stream_state { STREAM_STATES(STREAM_STATE_AS_ENUM) STREAM_STATE_COUNT };
+
+#define STREAM_TRIED_MAX	16	/* endpoints remembered, so that a retry avoids them */
+#define STREAM_ARENA_BYTES	(16u * 1024)	/* kept with the recycled stream */
+
+struct stream {
+	struct grave grave;
+	struct stream *next_free;
+	enum stream_state state;
+	struct server *server;			/* borrowed */
+	struct downstream *downstream;		/* borrowed: it outlives its streams */
+	struct snapshot_use *use;		/* one count */
+	const struct chain *chain;		/* of `use` */
+	struct arena *arena;			/* owned; reset when recycled */
+
+	/* downstream half */
+	struct codec_stream *down;		/* NULL once the response ended or was cut */
+	struct message *request;
+	bool request_ended;			/* its end was received */
+	bool response_started;			/* the final head was sent */
+	bool waiting_to_send_up;		/* data was offered and not taken: resume when it can be */
+
+	/* the decision */
+	const struct virtual_host *host;
+	const struct route *route;
+	const struct route_target *target;
+	bool to_https;				/* outcome: httpsRedirect */
+	bool misdirected;			/* outcome: 421 */
+	struct authz_check *check;
+	const struct cluster *checked_cluster;	/* whose policies the verdict covered */
+	unsigned checks;			/* questions asked for this request */
+
+	/* the attempt */
+	struct endpoint *endpoint;		/* one reference, counted active */
+	struct pool_request pool_request;
+	struct codec_stream *up;
+	struct endpoint *tried[STREAM_TRIED_MAX];
+	unsigned attempts, tried_count;
+	bool applied;				/* request operations of the route were done */
+	bool up_head_sent, up_ended;
+	bool expects_continue;			/* client waits for 100 before it sends the body */
+	int64_t attempt_us;			/* when the head was sent upstream */
+	struct message answer;			/* the response head sent downstream */
+	struct slice answer_rest;		/* of a local reply's body, not taken yet */
+	struct slice answer_headers_set;	/* hdrs_bin of the verdict, for the response */
+
+	struct timer timeout;			/* of the route */
+	struct timer backoff;			/* before the next attempt */
+	struct timer idle;
+	struct exchange x;
+};
+
+/* Changes the state; fatal() where the table of transitions does not allow it. */
+void stream_enter(struct stream *s, enum stream_state next);
+/* Logs, counts, lets go of everything; the memory is reused after the loop turn. */
+void stream_done(struct stream *s);
+/* Something moved: starts the idle time anew. */
+void stream_touch(struct stream *s);
+void stream_details(struct stream *s, const char *details);
+
+/* stream.c: after the verdict, or where none is needed. */
+void stream_act(struct stream *s);
+/* stream.c: chooses virtual host, route and target from the request as it is now. */
+void stream_choose(struct stream *s);
+
+/* authorize.c: asks when policies reach the request, else goes on to stream_act(). */
+void stream_authorize(struct stream *s);
+
+/* attempt.c */
+void stream_pick(struct stream *s);
+/* Gives up the attempt in progress, if any. */
+void attempt_cancel(struct stream *s);
+/* The downstream half has more for the upstream one. */
+size_t attempt_send(struct stream *s, struct slice bytes);
+void attempt_end(struct stream *s, struct headers *trailers);
+extern const struct stream_events attempt_events;
+
+/* local_reply.c: a response of our own; ends the attempt. `body` is borrowed until the stream ends. */
+struct local_reply {
+	unsigned status;
+	struct slice body, content_type;	/* content_type absent: text/plain where there is a body */
+	const char *details;
+	uint32_t flags;				/* enum response_flag */
+	struct slice location, www_authenticate;
+	bool overloaded;			/* x-envoy-overloaded: true */
+	bool plain;				/* no response operations of the route */
+};
+void stream_answer(struct stream *s, const struct local_reply *r);
+/* More of a local reply's body may go out. */
+void stream_answer_on(struct stream *s);
+/* Response headers that the verdict asked for, allowed or denied (authorize.c). */
+void stream_set_verdict_headers(struct stream *s, struct message *m);
+/* A reset before the response: 502 or 503 with its text (spec/http.md 27). */
+void stream_answer_reset(struct stream *s, enum reset_reason why, const char *detail);
+
+#endif
