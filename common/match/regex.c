@@ -280,6 +280,8 @@ enum regex_result regex_replace_all(const struct regex *r, struct slice value, s
 	int found = PCRE2_ERROR_NOMATCH;
 
 	*out = value;
+	if (value.at == NULL)
+		value = SLICE("");
 	while (at <= value.len && !o.full && (found = run(r, s, value, at)) > 0) {
 		const PCRE2_SIZE *vector = pcre2_get_ovector_pointer(s->data);
 		size_t start = vector[0], end = vector[1];

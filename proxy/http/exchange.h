@@ -72,5 +72,8 @@ struct exchange {
 size_t response_flags_text(uint32_t flags, char *out);
 /* The bit of a short name, e.g. "UF"; 0 for NULL or an unknown one. */
 uint32_t response_flag_of(const char *name);
+/* "UpstreamConnectionFailure,…" or "-"; at least RESPONSE_FLAGS_LONG_TEXT_MAX. */
+#define RESPONSE_FLAGS_LONG_TEXT_MAX	768
+size_t response_flags_long_text(uint32_t flags, char *out);
 
 #endif

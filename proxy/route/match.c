@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * match.c - does a request fulfil a match item (spec/virtual-service.md 6.2-6.7)? */
+#include "proxy/route/match_priv.h"
+
+#include "sallyport/path.h"
+
+struct request_view request_view(const struct route_input *in)
+{
+	struct request_view v = { .in = in };
+
+	v.path = path_split(in->request->path, &v.query);
+	return v;
+}
+
+/* ---- what a condition looks at ---- */
+
+/* Raw: nothing is decoded; the first of repeated keys counts; `key` alone has an empty value. */
+static struct slice query_value(struct slice query, struct slice name)
+{
+	while (query.at != NULL && query.len != 0) {
+		struct slice value = slice_cut(&query, '&');
+		struct slice key = slice_cut(&value, '=');
+
+		if (slice_eq(key, name) && key.len != 0)
+			return value.at != NULL ? value : SLICE("");
+	}
+	return NO_SLICE;
+}
+
+static struct slice header_value(const struct condition *c, const struct route_input *in)
+{
+	const struct headers *h = &in->request->headers;
+
+	if (c->id != HEADER_OTHER && headers_get(h, c->id) == NULL)
+		return NO_SLICE;
+	return headers_joined(h, c->name, in->arena);
+}
+
+static struct slice look_at(const struct condition *c, const struct request_view *v)
+{
+	const struct message *request = v->in->request;
+
+	switch (c->subject) {
+	case SUBJECT_PATH:	return v->path;
+	case SUBJECT_METHOD:	return request->method;
+	case SUBJECT_SCHEME:	return request->scheme;
+	case SUBJECT_AUTHORITY:	return request->authority;
+	case SUBJECT_TARGET:	return request->path;
+	case SUBJECT_HEADER:	return header_value(c, v->in);
+	case SUBJECT_QUERY:	return query_value(v->query, c->name);
+	case SUBJECT_NOTHING:	break;
+	}
+	return NO_SLICE;
+}
+
+static bool condition_holds(const struct condition *c, const struct request_view *v)
+{
+	return string_matcher_holds(&c->value, look_at(c, v), c->inverted);
+}
+
+/* The first of the others that does not hold, or NULL. */
+static const struct condition *first_unmet(const struct route_match *m, const struct request_view *v)
+{
+	for (size_t i = 0; i < m->others.count; i++)
+		if (!condition_holds(&m->others.items[i], v))
+			return &m->others.items[i];
+	return NULL;
+}
+
+bool route_match_holds_but_uri(const struct route_match *m, const struct request_view *v)
+{
+	if (m == NULL)
+		return true;
+	return !m->claims && first_unmet(m, v) == NULL;
+}
+
+bool route_match_holds(const struct route_match *m, const struct request_view *v)
+{
+	if (m != NULL && m->uri != NULL && !condition_holds(m->uri, v))
+		return false;
+	return route_match_holds_but_uri(m, v);
+}
+
+/* ---- compiling ---- */
+
+static void add_condition(struct route_match *m, enum subject subject, struct slice name,
+			  const struct string_match *value, bool inverted)
+{
+	struct condition *c = &m->others.items[m->others.count++];
+
+	c->subject = subject;
+	c->name = name;
+	c->inverted = inverted;
+	if (subject == SUBJECT_HEADER)
+		c->id = header_id_of(name);
+	string_matcher_init(&c->value, value, false);
+}
+
+/* `{}` on what every request has is no condition. */
+static void add_always_there(struct route_match *m, enum subject subject, const struct string_match *value)
+{
+	if (value->kind != MATCH_UNSET && value->kind != MATCH_PRESENT)
+		add_condition(m, subject, NO_SLICE, value, false);
+}
+
+static enum subject header_subject(struct slice name)
+{
+	static const struct { struct slice name; enum subject subject; } pseudo[] = {
+		{ { ":method", 7 }, SUBJECT_METHOD }, { { ":path", 5 }, SUBJECT_TARGET },
+		{ { ":scheme", 7 }, SUBJECT_SCHEME }, { { ":authority", 10 }, SUBJECT_AUTHORITY },
+		{ { "host", 4 }, SUBJECT_AUTHORITY }, { { ":status", 7 }, SUBJECT_NOTHING },
+	};
+
+	for (size_t i = 0; i < sizeof(pseudo) / sizeof(pseudo[0]); i++)
+		if (slice_eq(name, pseudo[i].name))
+			return pseudo[i].subject;
+	return SUBJECT_HEADER;
+}
+
+static void add_headers(struct route_match *m, const struct named_match *items, size_t count, bool inverted)
+{
+	for (size_t i = 0; i < count; i++)
+		add_condition(m, header_subject(items[i].name), items[i].name, &items[i].value, inverted);
+}
+
+/* Stable: the order of the document is kept among equals. */
+static void expressions_last(struct route_match *m, struct arena *a)
+{
+	struct condition *sorted = arena_array(a, struct condition, m->others.count);
+	size_t at = 0;
+
+	for (int regex = 0; regex <= 1; regex++)
+		for (size_t i = 0; i < m->others.count; i++)
+			if ((m->others.items[i].value.regex != NULL) == regex)
+				sorted[at++] = m->others.items[i];
+	m->others.items = sorted;
+}
+
+static bool has_regex(const struct route_match *m)
+{
+	for (size_t i = 0; i < m->others.count; i++)
+		if (m->others.items[i].value.regex != NULL)
+			return true;
+	return false;
+}
+
+struct route_match *route_match_create(struct arena *a, const struct http_match *m)
+{
+	struct route_match *out = arena_new(a, struct route_match);
+	/* method, scheme and authority beside the lists */
+	size_t most = 3 + m->headers.count + m->without_headers.count + m->query_params.count;
+
+	if (m->uri.kind != MATCH_UNSET && m->uri.kind != MATCH_PRESENT) {
+		out->uri = arena_new(a, struct condition);
+		out->uri->subject = SUBJECT_PATH;
+		string_matcher_init(&out->uri->value, &m->uri, m->ignore_uri_case);
+	}
+	out->claims = m->claims.count != 0 || m->without_claims.count != 0;
+	out->others.items = arena_array(a, struct condition, most);
+	add_always_there(out, SUBJECT_METHOD, &m->method);
+	add_always_there(out, SUBJECT_SCHEME, &m->scheme);
+	add_always_there(out, SUBJECT_AUTHORITY, &m->authority);
+	add_headers(out, m->headers.items, m->headers.count, false);
+	add_headers(out, m->without_headers.items, m->without_headers.count, true);
+	for (size_t i = 0; i < m->query_params.count; i++)
+		add_condition(out, SUBJECT_QUERY, m->query_params.items[i].name,
+			      &m->query_params.items[i].value, false);
+	if (has_regex(out))
+		expressions_last(out, a);
+	return out;
+}
+
+void route_match_fini(struct route_match *m)
+{
+	if (m->uri != NULL)
+		string_matcher_fini(&m->uri->value);
+	for (size_t i = 0; i < m->others.count; i++)
+		string_matcher_fini(&m->others.items[i].value);
+}
+
+/* ---- telling why ---- */
+
+static const char *kind_text(const struct condition *c)
+{
+	switch (c->value.kind) {
+	case MATCH_EXACT:	return "exact";
+	case MATCH_PREFIX:	return "prefix";
+	case MATCH_REGEX:	return "regex";
+	default:		return "present";
+	}
+}
+
+static const char *subject_text(const struct condition *c)
+{
+	switch (c->subject) {
+	case SUBJECT_PATH:	return "uri";
+	case SUBJECT_METHOD:	return "method";
+	case SUBJECT_SCHEME:	return "scheme";
+	case SUBJECT_AUTHORITY:	return "authority";
+	case SUBJECT_TARGET:	return "header :path";
+	case SUBJECT_QUERY:	return "query parameter";
+	default:		return c->inverted ? "withoutHeaders" : "header";
+	}
+}
+
+static void say_unmet(const struct condition *c, const struct request_view *v, char *why, size_t bytes)
+{
+	struct slice found = look_at(c, v);
+	const char *space = c->name.len != 0 && c->subject != SUBJECT_TARGET ? " " : "";
+	struct slice name = space[0] != '\0' ? c->name : SLICE("");
+
+	if (found.at == NULL)
+		snprintf(why, bytes, "%s%s%.*s is absent, wanted %s \"%.*s\"", subject_text(c), space,
+			 SLICE_ARG(name), kind_text(c), SLICE_ARG(c->value.text));
+	else
+		snprintf(why, bytes, "%s%s%.*s is \"%.*s\", %s %s%s \"%.*s\"", subject_text(c), space,
+			 SLICE_ARG(name), SLICE_ARG(found), c->inverted ? "must not be" : "wanted",
+			 kind_text(c), c->value.ignore_case ? " (any case)" : "", SLICE_ARG(c->value.text));
+}
+
+bool route_explain(const struct route *r, const struct route_input *in, char *why, size_t bytes)
+{
+	const struct route_match *m = r->matcher;
+	struct request_view v = request_view(in);
+	const struct condition *unmet = NULL;
+
+	if (bytes != 0)
+		why[0] = '\0';
+	if (slice_eq(in->request->method, SLICE("CONNECT"))) {
+		snprintf(why, bytes, "CONNECT is never routed");
+		return false;
+	}
+	if (m == NULL)
+		return true;
+	if (m->uri != NULL && !condition_holds(m->uri, &v))
+		unmet = m->uri;
+	else if (m->claims)
+		snprintf(why, bytes, "conditions on token claims are not obeyed yet: the route never holds");
+	else
+		unmet = first_unmet(m, &v);
+	if (unmet != NULL)
+		say_unmet(unmet, &v, why, bytes);
+	return unmet == NULL && !m->claims;
+}

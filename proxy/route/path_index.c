@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/route/path_index_priv.h"
+
+#include <stdlib.h>
+
+#include "sallyport/hash.h"
+#include "sallyport/log.h"
+
+struct numbers {
+	const uint32_t *at;
+	uint32_t count;
+};
+
+/* All routes with the same text: those that want the whole path and those that want its beginning. */
+struct group {
+	struct slice text;
+	struct numbers exact, prefix;
+};
+
+struct trie_node {
+	struct slice label;			/* bytes between the parent and this node */
+	struct numbers exact, prefix;
+	const unsigned char *bytes;		/* first byte of each child's label, ascending */
+	struct trie_node *children;
+	uint32_t child_count;
+};
+
+struct exact_slot {
+	uint64_t hash;
+	const struct group *group;		/* NULL: free */
+};
+
+struct path_index {
+	struct exact_slot *exacts;		/* NULL: no exact paths */
+	size_t exact_mask;
+	size_t exact_longest;
+	struct trie_node *prefixes;		/* NULL: none */
+	struct trie_node *folded;		/* both kinds, texts in lower case; NULL: none */
+	struct numbers others;
+};
+
+/* ---- building ---- */
+
+struct entry {
+	struct slice text;
+	enum path_kind kind;
+	uint32_t number;
+};
+
+static int entry_order(const void *va, const void *vb)
+{
+	const struct entry *a = va, *b = vb;
+	int order = slice_cmp(a->text, b->text);
+
+	if (order == 0)
+		order = (int)a->kind - (int)b->kind;
+	return order != 0 ? order : (a->number > b->number) - (a->number < b->number);
+}
+
+/* `entries` sorted: the run from `at` on with this text and kind. */
+static struct numbers take_run(const struct entry *entries, size_t count, size_t *at, struct slice text,
+			       enum path_kind kind, uint32_t *numbers)
+{
+	size_t from = *at;
+
+	for (; *at < count && entries[*at].kind == kind && slice_eq(entries[*at].text, text); ++*at)
+		numbers[*at] = entries[*at].number;
+	return (struct numbers){ numbers + from, (uint32_t)(*at - from) };
+}
+
+static struct group *make_groups(struct arena *a, struct entry *entries, size_t count, size_t *group_count)
+{
+	struct group *groups = arena_array(a, struct group, count);
+	uint32_t *numbers = arena_array(a, uint32_t, count);
+	size_t at = 0;
+
+	qsort(entries, count, sizeof(*entries), entry_order);
+	for (*group_count = 0; at < count; ++*group_count) {
+		struct group *g = &groups[*group_count];
+
+		g->text = entries[at].text;
+		g->exact = take_run(entries, count, &at, g->text, PATH_EXACT, numbers);
+		g->prefix = take_run(entries, count, &at, g->text, PATH_PREFIX, numbers);
+	}
+	return groups;
+}
+
+static size_t common_length(struct slice a, struct slice b)
+{
+	size_t n = 0;
+
+	while (n < a.len && n < b.len && a.at[n] == b.at[n])
+		n++;
+	return n;
+}
+
+static size_t end_of_branch(const struct group *groups, size_t at, size_t count, size_t depth)
+{
+	char byte = groups[at].text.at[depth];
+
+	while (at < count && groups[at].text.at[depth] == byte)
+		at++;
+	return at;
+}
+
+/* The node of groups[0..count), sorted, which agree in their first `depth` bytes. Deeper by at least
+ * one byte a call: the sum of all texts, a part of the document, bounds the recursion. */
+static void make_node(struct arena *a, struct trie_node *n, const struct group *groups, size_t count,
+		      size_t depth)
+{
+	size_t end = common_length(groups[0].text, groups[count - 1].text);
+	unsigned char *bytes;
+	uint32_t children = 0;
+
+	n->label = slice_make(groups[0].text.at + depth, end - depth);
+	if (groups[0].text.len == end) {
+		n->exact = groups[0].exact;
+		n->prefix = groups[0].prefix;
+		groups++;
+		count--;
+	}
+	for (size_t at = 0; at < count; at = end_of_branch(groups, at, count, end))
+		children++;
+	n->child_count = children;
+	n->children = arena_array(a, struct trie_node, children);
+	n->bytes = bytes = arena_alloc(a, children);
+	children = 0;
+	for (size_t at = 0, next; at < count; at = next) {
+		next = end_of_branch(groups, at, count, end);
+		bytes[children] = (unsigned char)groups[at].text.at[end];
+		make_node(a, &n->children[children++], groups + at, next - at, end);
+	}
+}
+
+static struct trie_node *make_trie(struct arena *a, struct entry *entries, size_t count)
+{
+	struct trie_node *root;
+	struct group *groups;
+	size_t group_count;
+
+	if (count == 0)
+		return NULL;
+	groups = make_groups(a, entries, count, &group_count);
+	root = arena_new(a, struct trie_node);
+	make_node(a, root, groups, group_count, 0);
+	return root;
+}
+
+static void make_exacts(struct arena *a, struct path_index *x, struct entry *entries, size_t count)
+{
+	struct group *groups;
+	size_t group_count, slots = 4;
+
+	if (count == 0)
+		return;
+	groups = make_groups(a, entries, count, &group_count);
+	while (slots < group_count * 2)
+		slots *= 2;
+	x->exacts = arena_array(a, struct exact_slot, slots);
+	x->exact_mask = slots - 1;
+	for (size_t g = 0; g < group_count; g++) {
+		uint64_t hash = hash_slice(groups[g].text);
+		size_t i = hash & x->exact_mask;
+
+		while (x->exacts[i].group != NULL)
+			i = (i + 1) & x->exact_mask;
+		x->exacts[i] = (struct exact_slot){ hash, &groups[g] };
+		if (groups[g].text.len > x->exact_longest)
+			x->exact_longest = groups[g].text.len;
+	}
+}
+
+static struct slice lower(struct arena *a, struct slice s)
+{
+	char *copy = arena_alloc(a, s.len);
+
+	for (size_t i = 0; i < s.len; i++)
+		copy[i] = ascii_lower(s.at[i]);
+	return slice_make(copy, s.len);
+}
+
+struct path_index *path_index_create(struct arena *a, const struct path_key *keys, uint32_t count)
+{
+	struct path_index *x = arena_new(a, struct path_index);
+	struct entry *exact = calloc(count + 1u, sizeof(*exact));
+	struct entry *prefix = calloc(count + 1u, sizeof(*prefix));
+	struct entry *folded = calloc(count + 1u, sizeof(*folded));
+	uint32_t *others = arena_array(a, uint32_t, count);
+	size_t exact_count = 0, prefix_count = 0, folded_count = 0;
+
+	if (exact == NULL || prefix == NULL || folded == NULL)
+		fatal("out of memory for the index of %u routes", count);
+	for (uint32_t i = 0; i < count; i++) {
+		struct entry e = { keys[i].text, keys[i].kind, i };
+
+		if (keys[i].kind == PATH_OTHER) {
+			others[x->others.count++] = i;
+		} else if (keys[i].ignore_case) {
+			e.text = lower(a, e.text);
+			folded[folded_count++] = e;
+		} else if (keys[i].kind == PATH_EXACT) {
+			exact[exact_count++] = e;
+		} else {
+			prefix[prefix_count++] = e;
+		}
+	}
+	x->others.at = others;
+	make_exacts(a, x, exact, exact_count);
+	x->prefixes = make_trie(a, prefix, prefix_count);
+	x->folded = make_trie(a, folded, folded_count);
+	free(exact);
+	free(prefix);
+	free(folded);
+	return x;
+}
+
+/* ---- looking up ---- */
+
+static void offer(struct numbers n, bool answered, path_take *take, void *arg)
+{
+	if (n.count != 0)
+		take(arg, (struct path_candidates){ n.at, n.count, answered });
+}
+
+static void find_exact(const struct path_index *x, struct slice path, path_take *take, void *arg)
+{
+	uint64_t hash;
+
+	if (x->exacts == NULL || path.len > x->exact_longest)
+		return;
+	hash = hash_slice(path);
+	for (size_t i = hash & x->exact_mask; x->exacts[i].group != NULL; i = (i + 1) & x->exact_mask)
+		if (x->exacts[i].hash == hash && slice_eq(x->exacts[i].group->text, path)) {
+			offer(x->exacts[i].group->exact, true, take, arg);
+			return;
+		}
+}
+
+static bool label_fits(struct slice label, struct slice rest, bool fold)
+{
+	return fold ? slice_starts_nocase(rest, label) : slice_starts(rest, label);
+}
+
+static const struct trie_node *child_of(const struct trie_node *n, unsigned char byte)
+{
+	uint32_t from = 0, to = n->child_count;
+
+	while (from < to) {
+		uint32_t middle = from + (to - from) / 2;
+
+		if (n->bytes[middle] < byte)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from < n->child_count && n->bytes[from] == byte ? &n->children[from] : NULL;
+}
+
+static void walk(const struct trie_node *n, struct slice rest, bool fold, path_take *take, void *arg)
+{
+	while (n != NULL && label_fits(n->label, rest, fold)) {
+		rest = slice_from(rest, n->label.len);
+		offer(n->prefix, true, take, arg);
+		if (rest.len == 0) {
+			offer(n->exact, true, take, arg);
+			return;
+		}
+		n = child_of(n, (unsigned char)(fold ? ascii_lower(rest.at[0]) : rest.at[0]));
+	}
+}
+
+void path_index_find(const struct path_index *x, struct slice path, path_take *take, void *arg)
+{
+	find_exact(x, path, take, arg);
+	walk(x->prefixes, path, false, take, arg);
+	walk(x->folded, path, true, take, arg);
+	offer(x->others, false, take, arg);
+}

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * table.c - virtual hosts by name, and the first route of one that holds. */
+#include "proxy/route/compile.h"
+
+#include <stdlib.h>
+
+#include "proxy/route/host_map.h"
+#include "proxy/route/match_priv.h"
+#include "proxy/route/path_index_priv.h"
+#include "sallyport/hash.h"
+#include "sallyport/log.h"
+
+/* Fewer routes are tried one after the other: that is faster than any index. */
+#define INDEX_ROUTES_MIN	6u
+
+/* The routes that a virtual host has; shared by those with the same blocks. */
+struct route_list {
+	const struct route **items;
+	uint32_t count;
+	const struct path_index *index;		/* NULL: few routes */
+	const struct route_block *const *blocks;	/* what it was made of */
+	size_t block_count;
+};
+
+struct virtual_host {
+	struct slice domain;
+	const struct route_list *routes;
+	bool requires_tls;
+};
+
+struct route_table {
+	struct host_map *hosts;
+	LIST(struct virtual_host) virtual_hosts;	/* in the order of the plans */
+};
+
+/* ---- compiling ---- */
+
+/* Remembered by what they were made from, so that each is made once. */
+struct made {
+	uint64_t hash;
+	const void *from;
+	void *result;
+};
+
+struct made_set {
+	struct made *slots;
+	size_t slot_count, used;
+};
+
+struct route_compiler {
+	struct arena *arena;		/* borrowed */
+	struct made_set matches;	/* http_match -> route_match */
+	struct made_set rewrites;	/* http_rewrite -> regex */
+	struct made_set lists;		/* blocks -> route_list */
+};
+
+struct route_compiler *route_compiler_create(struct arena *a)
+{
+	struct route_compiler *c = calloc(1, sizeof(*c));
+
+	if (c == NULL)
+		fatal("out of memory for route tables");
+	c->arena = a;
+	return c;
+}
+
+void route_compiler_free(struct route_compiler **cp)
+{
+	struct route_compiler *c = *cp;
+
+	*cp = NULL;
+	if (c == NULL)
+		return;
+	for (size_t i = 0; i < c->matches.slot_count; i++)
+		if (c->matches.slots[i].result != NULL)
+			route_match_fini(c->matches.slots[i].result);
+	for (size_t i = 0; i < c->rewrites.slot_count; i++) {
+		struct regex *r = c->rewrites.slots[i].result;
+
+		regex_free(&r);
+	}
+	free(c->matches.slots);
+	free(c->rewrites.slots);
+	free(c->lists.slots);
+	free(c);
+}
+
+static void made_grow(struct made_set *s)
+{
+	struct made_set bigger = { .slot_count = s->slot_count != 0 ? s->slot_count * 2 : 64, .used = s->used };
+
+	bigger.slots = calloc(bigger.slot_count, sizeof(*bigger.slots));
+	if (bigger.slots == NULL)
+		fatal("out of memory for route tables");
+	for (size_t i = 0; i < s->slot_count; i++) {
+		size_t at = s->slots[i].hash & (bigger.slot_count - 1);
+
+		if (s->slots[i].result == NULL)
+			continue;
+		while (bigger.slots[at].result != NULL)
+			at = (at + 1) & (bigger.slot_count - 1);
+		bigger.slots[at] = s->slots[i];
+	}
+	free(s->slots);
+	*s = bigger;
+}
+
+static bool same_address(const void *from, const void *wanted)
+{
+	return from == wanted;
+}
+
+static bool same_blocks(const void *from, const void *wanted)
+{
+	const struct route_list *a = from;
+	const struct virtual_host_plan *b = wanted;
+
+	return a->block_count == b->block_count &&
+	       (b->block_count == 0 ||
+		memcmp(a->blocks, b->blocks, b->block_count * sizeof(*b->blocks)) == 0);
+}
+
+/* The place of what was made of `wanted`, or the free place for it (result NULL). */
+static struct made *made_find(struct made_set *s, uint64_t hash, const void *wanted,
+			      bool (*same)(const void *from, const void *wanted))
+{
+	if ((s->used + 1) * 2 > s->slot_count)
+		made_grow(s);
+	for (size_t i = hash & (s->slot_count - 1);; i = (i + 1) & (s->slot_count - 1)) {
+		struct made *m = &s->slots[i];
+
+		if (m->result == NULL || (m->hash == hash && same(m->from, wanted)))
+			return m;
+	}
+}
+
+static void made_put(struct made_set *s, struct made *place, uint64_t hash, const void *from, void *result)
+{
+	*place = (struct made){ hash, from, result };
+	s->used++;
+}
+
+static const struct route_match *compiled_match(struct route_compiler *c, const struct http_match *m)
+{
+	uint64_t hash = hash_bytes(&m, sizeof(m));
+	struct made *place = made_find(&c->matches, hash, m, same_address);
+
+	if (place->result == NULL)
+		made_put(&c->matches, place, hash, m, route_match_create(c->arena, m));
+	return place->result;
+}
+
+static const struct regex *compiled_rewrite(struct route_compiler *c, const struct http_rewrite *w)
+{
+	uint64_t hash = hash_bytes(&w, sizeof(w));
+	struct made *place = made_find(&c->rewrites, hash, w, same_address);
+	struct regex_error why;
+
+	if (place->result == NULL) {
+		struct regex *r = regex_create(w->regex_match, REGEX_SEARCH, &why);
+
+		if (r == NULL)
+			fatal("checked expression \"%.*s\" does not compile: %s", SLICE_ARG(w->regex_match),
+			      why.text);
+		made_put(&c->rewrites, place, hash, w, r);
+	}
+	return place->result;
+}
+
+void route_compile(struct route_compiler *c, struct route *r)
+{
+	const struct http_rewrite *w = r->source->rewrite;
+
+	r->catch_all = r->match == NULL || http_match_is_catch_all(r->match);
+	if (r->match != NULL)
+		r->matcher = compiled_match(c, r->match);
+	if (w != NULL && w->regex_match.len != 0)
+		r->rewrite_regex = compiled_rewrite(c, w);
+}
+
+static struct path_key path_key_of(const struct route *r)
+{
+	struct path_key key = { .kind = PATH_OTHER };
+	const struct string_matcher *uri;
+
+	if (r->matcher == NULL || r->matcher->uri == NULL)
+		return key;
+	uri = &r->matcher->uri->value;
+	key.text = uri->text;
+	key.ignore_case = uri->ignore_case;
+	if (uri->kind == MATCH_EXACT)
+		key.kind = PATH_EXACT;
+	else if (uri->kind == MATCH_PREFIX)
+		key.kind = PATH_PREFIX;
+	return key;
+}
+
+static const struct path_index *make_index(struct route_compiler *c, const struct route_list *l)
+{
+	struct path_index *index;
+	struct path_key *keys;
+
+	if (l->count < INDEX_ROUTES_MIN)
+		return NULL;
+	keys = calloc(l->count, sizeof(*keys));
+	if (keys == NULL)
+		fatal("out of memory for the index of %u routes", l->count);
+	for (uint32_t i = 0; i < l->count; i++)
+		keys[i] = path_key_of(l->items[i]);
+	index = path_index_create(c->arena, keys, l->count);
+	free(keys);
+	return index;
+}
+
+static uint32_t routes_in(const struct virtual_host_plan *p)
+{
+	size_t count = 0;
+
+	for (size_t b = 0; b < p->block_count; b++)
+		count += p->blocks[b]->routes.count;
+	if (count > UINT32_MAX)
+		fatal("%zu routes in one virtual host", count);
+	return (uint32_t)count;
+}
+
+/* A route knows its number, so what several lists have is copied; a list of one block uses it as it is. */
+static const struct route *numbered(struct route_compiler *c, struct route *r, uint32_t number, bool shared)
+{
+	if (shared) {
+		struct route *copy = arena_alloc(c->arena, sizeof(*copy));
+
+		*copy = *r;
+		r = copy;
+	}
+	r->index = number;
+	return r;
+}
+
+static struct route_list *make_list(struct route_compiler *c, const struct virtual_host_plan *p)
+{
+	struct route_list *l = arena_new(c->arena, struct route_list);
+	const struct route_block **blocks = arena_array(c->arena, const struct route_block *, p->block_count);
+
+	for (size_t b = 0; b < p->block_count; b++)
+		blocks[b] = p->blocks[b];
+	l->blocks = blocks;
+	l->block_count = p->block_count;
+	l->items = arena_array(c->arena, const struct route *, routes_in(p));
+	/* What catches everything goes behind all that is more specific, each in its order (4.6). */
+	for (int catch_all = 0; catch_all <= 1; catch_all++)
+		for (size_t b = 0; b < p->block_count; b++)
+			for (size_t i = 0; i < p->blocks[b]->routes.count; i++) {
+				struct route *r = &p->blocks[b]->routes.items[i];
+
+				if (r->catch_all == catch_all) {
+					l->items[l->count] = numbered(c, r, l->count, p->block_count > 1);
+					l->count++;
+				}
+			}
+	l->index = make_index(c, l);
+	return l;
+}
+
+static const struct route_list *list_of(struct route_compiler *c, const struct virtual_host_plan *p)
+{
+	uint64_t hash = hash_bytes(p->blocks, p->block_count * sizeof(*p->blocks));
+	struct made *place = made_find(&c->lists, hash, p, same_blocks);
+
+	if (place->result == NULL) {
+		struct route_list *l = make_list(c, p);
+
+		made_put(&c->lists, place, hash, l, l);
+	}
+	return place->result;
+}
+
+struct route_table *route_table_compile(struct route_compiler *c, const struct virtual_host_plan *plans,
+					size_t count)
+{
+	struct route_table *t = arena_new(c->arena, struct route_table);
+
+	t->hosts = host_map_create(c->arena, count);
+	t->virtual_hosts.items = arena_array(c->arena, struct virtual_host, count);
+	for (size_t i = 0; i < count; i++) {
+		struct virtual_host *vh = &t->virtual_hosts.items[t->virtual_hosts.count];
+
+		vh->domain = plans[i].domain;
+		vh->requires_tls = plans[i].requires_tls;
+		vh->routes = list_of(c, &plans[i]);
+		if (host_map_add(t->hosts, vh->domain, vh) == NULL)
+			t->virtual_hosts.count++;
+	}
+	return t;
+}
+
+/* ---- serving ---- */
+
+struct slice authority_host(struct slice authority)
+{
+	ptrdiff_t end;
+
+	if (authority.len != 0 && authority.at[0] == '[') {
+		end = slice_find(authority, ']');
+		return end > 0 ? slice_make(authority.at + 1, (size_t)end - 1) : authority;
+	}
+	end = slice_rfind(authority, ':');
+	return end >= 0 ? slice_first(authority, (size_t)end) : authority;
+}
+
+struct slice authority_port(struct slice authority)
+{
+	ptrdiff_t colon = slice_rfind(authority, ':'), bracket = slice_rfind(authority, ']');
+
+	return colon > bracket ? slice_from(authority, (size_t)colon + 1) : NO_SLICE;
+}
+
+const struct virtual_host *route_table_find(const struct route_table *t, struct slice authority)
+{
+	return host_map_find(t->hosts, authority_host(authority));
+}
+
+bool virtual_host_requires_tls(const struct virtual_host *vh)
+{
+	return vh->requires_tls;
+}
+
+struct slice virtual_host_domain(const struct virtual_host *vh)
+{
+	return vh->domain;
+}
+
+size_t virtual_host_routes(const struct virtual_host *vh, const struct route *const **routes)
+{
+	*routes = vh->routes->items;
+	return vh->routes->count;
+}
+
+void route_table_visit(const struct route_table *t,
+		       void (*visit)(void *arg, const struct virtual_host *vh), void *arg)
+{
+	for (size_t i = 0; i < t->virtual_hosts.count; i++)
+		visit(arg, &t->virtual_hosts.items[i]);
+}
+
+static const struct route *match_in_order(const struct route_list *l, const struct request_view *v)
+{
+	for (uint32_t i = 0; i < l->count; i++)
+		if (route_match_holds(l->items[i]->matcher, v))
+			return l->items[i];
+	return NULL;
+}
+
+struct search {
+	const struct route_list *list;
+	const struct request_view *view;
+	uint32_t best;			/* smallest number found so far that holds */
+};
+
+static void try_candidates(void *arg, struct path_candidates c)
+{
+	struct search *s = arg;
+
+	for (uint32_t i = 0; i < c.count && c.at[i] < s->best; i++) {
+		const struct route_match *m = s->list->items[c.at[i]]->matcher;
+
+		if (c.answered ? route_match_holds_but_uri(m, s->view) : route_match_holds(m, s->view)) {
+			s->best = c.at[i];
+			return;
+		}
+	}
+}
+
+const struct route *virtual_host_match(const struct virtual_host *vh, const struct route_input *in)
+{
+	struct request_view view;
+	struct search s = { vh->routes, &view, UINT32_MAX };
+
+	if (slice_eq(in->request->method, SLICE("CONNECT")))
+		return NULL;
+	view = request_view(in);
+	if (vh->routes->index == NULL)
+		return match_in_order(vh->routes, &view);
+	path_index_find(vh->routes->index, view.path, try_candidates, &s);
+	return s.best != UINT32_MAX ? vh->routes->items[s.best] : NULL;
+}
+
+const struct route_target *route_draw(const struct route *r, uint64_t random)
+{
+	uint64_t at;
+
+	if (r->targets.count <= 1)
+		return r->targets.items;
+	at = random % r->weight_sum;
+	for (size_t i = 0; i < r->targets.count; i++) {
+		if (at < r->targets.items[i].weight)
+			return &r->targets.items[i];
+		at -= r->targets.items[i].weight;
+	}
+	return &r->targets.items[r->targets.count - 1];
+}
