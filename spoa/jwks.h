@@ -11,8 +11,9 @@
  *     switch (jwks_wait(source, kid, base, wait_ms, on_keys, arg, &waiter)) {
  *     case JWKS_NO_HELP:	the status stands
  *     case JWKS_READY:		keys came in between: verify once more, now
- *     case JWKS_WAITING:	verify once more in on_keys(); its status then stands
+ *     case JWKS_WAITING:	verify once more in on_keys()
  *     }
+ * and what comes out of the second verification stands.
  *
  * Owner    the store owns its thread and everything fetched. Sources are counted: each
  *          jwks_source_open() is matched by a close; a source that nobody holds is forgotten and
@@ -30,6 +31,7 @@
 #ifndef SALLYPORT_SPOA_JWKS_H
 #define SALLYPORT_SPOA_JWKS_H
 
+#include "spoa/fetch.h"
 #include "spoa/jwk.h"
 
 struct event_base;
@@ -37,15 +39,8 @@ struct jwks_store;
 struct jwks_source;
 struct jwks_waiter;
 
-#define JWKS_REDIRECTS_MAX	5u
 #define JWKS_TIMEOUT_MS		5000	/* of one exchange, where the rule has none */
-
-/* An address block that no fetch may connect to. */
-struct jwks_block {
-	int family;			/* AF_INET or AF_INET6 */
-	unsigned char address[16];	/* network order; the first 4 bytes for AF_INET */
-	unsigned bits;
-};
+#define JWKS_WAITERS_MAX	4096u	/* of one source; more get JWKS_NO_HELP */
 
 /* Begin with JWKS_CONFIG_DEFAULT and change what differs. Copied by jwks_store_create(). */
 struct jwks_config {
@@ -60,7 +55,7 @@ struct jwks_config {
 	size_t body_bytes_max;
 	const char *ca_file;		/* PEM, trusted beside the system's; NULL: none */
 	bool refuse_loopback;
-	const struct jwks_block *blocks;
+	const struct fetch_block *blocks;	/* no fetch connects there; FETCH_BLOCKS_MAX */
 	size_t block_count;
 };
 
@@ -99,7 +94,8 @@ typedef void jwks_wait_fn(void *arg);
 
 /* `kid`: of the token that found no key; absent: any set would help. Joins the fetch under way or
  * starts one where the rate limits allow. WAITING: `fn` is called once in `base`'s loop when the
- * fetch ended, well or not, or after `wait_ms`; *out is gone then. */
+ * fetch ended, well or not, or after `wait_ms`; `out` stays valid until then, *out is cleared
+ * before `fn` runs. */
 enum jwks_answer jwks_wait(struct jwks_source *source, struct slice kid, struct event_base *base,
 			   int64_t wait_ms, jwks_wait_fn *fn, void *arg, struct jwks_waiter **out);
 /* From the loop's own thread. Nobody is called after this. *wp may be NULL already; cleared. */
@@ -109,8 +105,9 @@ void jwks_wait_cancel(struct jwks_waiter **wp);
 void jwks_refresh(struct jwks_store *store, struct jwks_source *source);
 
 struct jwks_stats {
-	uint64_t fetches, failures;	/* transfers begun (a discovery counts apart); those that failed */
-	uint64_t unknown_kid_fetches, rate_limited;	/* by unknown kid or missing keys */
+	uint64_t fetches, discoveries;	/* begun: of key sets, of discovery documents */
+	uint64_t failures;
+	uint64_t demanded, rate_limited; /* fetches for unknown kids or missing keys; those refused */
 	uint64_t changes;		/* of the key set */
 	size_t keys, waiters;
 	int64_t age_ms;			/* of the keys; -1: none were ever fetched */

@@ -1,0 +1,483 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * fetch.c - see fetch.h. */
+#include "spoa/fetch.h"
+
+#include <curl/curl.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "sallyport/clock.h"
+#include "sallyport/object.h"
+#include "sallyport/text.h"
+
+#define KIND_FETCHER	KIND('f', 't', 'c', 'r')
+#define KIND_FETCH	KIND('f', 't', 'c', 'h')
+
+struct fetcher {
+	struct object obj;
+	struct event_base *base;	/* borrowed */
+	CURLM *multi;			/* owned */
+	struct event *timer;		/* owned; libcurl's next deadline */
+	struct fetch *first;		/* all that are under way */
+	struct fetch_rules rules;
+	struct fetch_block blocks[FETCH_BLOCKS_MAX];
+	char *ca_file;			/* owned */
+};
+
+struct fetch {
+	struct object obj;
+	struct fetcher *fetcher;	/* borrowed */
+	struct fetch *next, **link;
+	CURL *easy;			/* owned */
+	fetch_done_fn *done;
+	void *arg;
+	char *url;			/* owned; where it is now */
+	int64_t deadline_ms;
+	unsigned redirects;
+	size_t header_bytes;
+	struct text body;
+	const char *refusal;		/* static; why we ended it ourselves */
+	const char *bad_address;	/* static; why the last address was not connected to */
+	char curl_error[CURL_ERROR_SIZE];
+};
+
+/* ---- addresses ---- */
+
+static bool has_prefix(const unsigned char *address, const unsigned char *prefix, unsigned bits)
+{
+	unsigned whole = bits / 8, rest = bits % 8;
+
+	if (memcmp(address, prefix, whole) != 0)
+		return false;
+	return rest == 0 || ((address[whole] ^ prefix[whole]) & (0xff00u >> rest) & 0xff) == 0;
+}
+
+struct refused {
+	unsigned char prefix[16];
+	unsigned bits;
+	const char *why;
+};
+
+#define LOOPBACK	"loopback address"
+static const struct refused refused_v4[] = {
+	{ { 0 }, 8, "unspecified address" },
+	{ { 169, 254 }, 16, "link-local or metadata address" },
+	{ { 100, 100, 100, 200 }, 32, "metadata address" },
+	{ { 192, 0, 0, 192 }, 32, "metadata address" },
+	{ { 224 }, 3, "multicast or reserved address" },
+	{ { 127 }, 8, LOOPBACK },
+};
+static const struct refused refused_v6[] = {
+	{ { 0 }, 128, "unspecified address" },
+	{ { 0xfe, 0x80 }, 10, "link-local address" },
+	{ { 0xff }, 8, "multicast address" },
+	{ { 0xfd, 0, 0x0e, 0xc2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54 }, 128, "metadata address" },
+	{ { 0xfd, 0x20, 0, 0xce, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54 }, 128, "metadata address" },
+	{ { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 }, 128, LOOPBACK },
+};
+/* IPv6 that stands for an IPv4 address: mapped, compatible, translated (RFC 6052), 6to4. */
+static const struct { unsigned char prefix[16]; unsigned bits, offset; } wrapped_v4[] = {
+	{ { [10] = 0xff, [11] = 0xff }, 96, 12 },
+	{ { 0, 0x64, 0xff, 0x9b }, 96, 12 },
+	{ { 0x20, 0x02 }, 16, 2 },
+};
+
+static const char *by_table(const unsigned char *address, const struct refused *table, size_t count,
+			    const struct fetch_rules *rules)
+{
+	for (size_t i = 0; i < count; i++)
+		if (has_prefix(address, table[i].prefix, table[i].bits) &&
+		    (strcmp(table[i].why, LOOPBACK) != 0 || rules->refuse_loopback))
+			return table[i].why;
+	return NULL;
+}
+
+static const char *by_blocks(int family, const unsigned char *address,
+			     const struct fetch_rules *rules)
+{
+	for (size_t i = 0; i < rules->block_count; i++)
+		if (rules->blocks[i].family == family &&
+		    has_prefix(address, rules->blocks[i].address, rules->blocks[i].bits))
+			return "address in a blocked range";
+	return NULL;
+}
+
+static const char *refusal_v4(const unsigned char *address, const struct fetch_rules *rules)
+{
+	const char *why = by_table(address, refused_v4, COUNT_OF(refused_v4), rules);
+
+	return why != NULL ? why : by_blocks(AF_INET, address, rules);
+}
+
+static const char *refusal_v6(const unsigned char *address, const struct fetch_rules *rules)
+{
+	const char *why = by_table(address, refused_v6, COUNT_OF(refused_v6), rules);
+
+	for (size_t i = 0; why == NULL && i < COUNT_OF(wrapped_v4); i++)
+		if (has_prefix(address, wrapped_v4[i].prefix, wrapped_v4[i].bits))
+			why = refusal_v4(address + wrapped_v4[i].offset, rules);
+	return why != NULL ? why : by_blocks(AF_INET6, address, rules);
+}
+
+const char *fetch_refusal(const struct sockaddr *address, const struct fetch_rules *rules)
+{
+	unsigned char bytes[16];
+
+	if (address->sa_family == AF_INET) {
+		memcpy(bytes, &((const struct sockaddr_in *)(const void *)address)->sin_addr, 4);
+		return refusal_v4(bytes, rules);
+	}
+	if (address->sa_family == AF_INET6) {
+		memcpy(bytes, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
+		return refusal_v6(bytes, rules);
+	}
+	return "no internet address";
+}
+
+/* ---- what libcurl asks while a transfer runs ---- */
+
+/* The last door before a connection: after the name was resolved, for each address tried. */
+static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	struct fetch *x = arg;
+
+	(void)purpose;
+	x->bad_address = fetch_refusal(&address->addr, &x->fetcher->rules);
+	if (x->bad_address != NULL)
+		return CURL_SOCKET_BAD;
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static size_t on_body(char *at, size_t one, size_t len, void *arg)
+{
+	struct fetch *x = arg;
+
+	(void)one;
+	if (len > x->fetcher->rules.body_bytes_max - x->body.len) {
+		x->refusal = "the document is too large";
+		return 0;
+	}
+	text_add(&x->body, slice_make(at, len));
+	return len;
+}
+
+static size_t on_header(char *at, size_t one, size_t len, void *arg)
+{
+	struct fetch *x = arg;
+
+	(void)at;
+	(void)one;
+	x->header_bytes += len;
+	if (x->header_bytes > FETCH_HEADER_BYTES_MAX) {
+		x->refusal = "the response's headers are too large";
+		return 0;
+	}
+	return len;
+}
+
+/* Adds the operator's CA beside the system's, which libcurl has loaded. */
+static CURLcode on_tls_context(CURL *easy, void *ctx, void *arg)
+{
+	struct fetch *x = arg;
+
+	(void)easy;
+	if (SSL_CTX_load_verify_locations(ctx, x->fetcher->ca_file, NULL) == 1)
+		return CURLE_OK;
+	x->refusal = "the configured CA file cannot be read";
+	return CURLE_SSL_CACERT_BADFILE;
+}
+
+/* ---- libcurl on libevent ---- */
+
+static void finish_done(struct fetcher *f);
+
+static void on_socket_ready(evutil_socket_t fd, short what, void *arg)
+{
+	struct fetcher *f = arg;
+	int running;
+
+	curl_multi_socket_action(f->multi, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) |
+				 (what & EV_WRITE ? CURL_CSELECT_OUT : 0), &running);
+	finish_done(f);
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct fetcher *f = arg;
+	int running;
+
+	(void)fd;
+	(void)what;
+	curl_multi_socket_action(f->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	finish_done(f);
+}
+
+/* libcurl says what it waits for on a socket; the event hangs on the socket's private pointer. */
+static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+	struct fetcher *f = arg;
+	struct event *event = socket_arg;
+
+	(void)easy;
+	if (event != NULL)
+		event_free(event);
+	event = NULL;
+	if (what != CURL_POLL_REMOVE) {
+		event = event_new(f->base, fd, (short)(EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) |
+						       (what & CURL_POLL_OUT ? EV_WRITE : 0)),
+				  on_socket_ready, f);
+		if (event == NULL || event_add(event, NULL) != 0)
+			fatal("out of memory for a transfer's event");
+	}
+	curl_multi_assign(f->multi, fd, event);
+	return 0;
+}
+
+static int on_curl_timer(CURLM *multi, long wait_ms, void *arg)
+{
+	struct fetcher *f = arg;
+	struct timeval wait = { wait_ms / 1000, wait_ms % 1000 * 1000 };
+
+	(void)multi;
+	if (wait_ms < 0)
+		evtimer_del(f->timer);
+	else
+		evtimer_add(f->timer, &wait);
+	return 0;
+}
+
+/* ---- one fetch ---- */
+
+static void fetch_free(struct fetch *x)
+{
+	if (x->link != NULL) {
+		*x->link = x->next;
+		if (x->next != NULL)
+			x->next->link = x->link;
+	}
+	curl_multi_remove_handle(x->fetcher->multi, x->easy);
+	curl_easy_cleanup(x->easy);
+	text_fini(&x->body);
+	free(x->url);
+	object_wipe(x);
+	free(x);
+}
+
+static bool is_https(const char *url)
+{
+	return slice_starts_nocase(slice_of(url), SLICE("https:"));
+}
+
+/* Sends the request to x->url, with what is left of the time. */
+static void fetch_send(struct fetch *x)
+{
+	int64_t left_ms = x->deadline_ms - clock_monotonic_ms();
+
+	text_clear(&x->body);
+	x->refusal = x->bad_address = NULL;
+	x->curl_error[0] = '\0';
+	curl_easy_setopt(x->easy, CURLOPT_URL, x->url);
+	curl_easy_setopt(x->easy, CURLOPT_TIMEOUT_MS, (long)(left_ms > 0 ? left_ms : 1));
+	curl_multi_add_handle(x->fetcher->multi, x->easy);
+}
+
+static void fetch_configure(struct fetch *x)
+{
+	CURL *easy = x->easy;
+
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, x);
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);	/* ours: follow_redirect() */
+	curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);		/* no waiting for a resolver */
+	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	curl_easy_setopt(easy, CURLOPT_USERAGENT, "sallyport-authz/" SALLYPORT_VERSION);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->curl_error);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
+	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, x);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, x);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, x);
+	if (x->fetcher->ca_file != NULL) {
+		curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context);
+		curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, x);
+	}
+}
+
+struct fetch *fetch_start(struct fetcher *f, const char *url, int64_t timeout_ms,
+			  fetch_done_fn *done, void *arg)
+{
+	struct fetch *x = calloc(1, sizeof(*x));
+
+	object_must(f, KIND_FETCHER);
+	if (x == NULL || (x->easy = curl_easy_init()) == NULL || (x->url = strdup(url)) == NULL)
+		fatal("out of memory for a fetch");
+	x->obj.kind = KIND_FETCH;
+	x->fetcher = f;
+	x->done = done;
+	x->arg = arg;
+	x->deadline_ms = clock_monotonic_ms() + timeout_ms;
+	text_init(&x->body);
+	x->next = f->first;
+	x->link = &f->first;
+	if (x->next != NULL)
+		x->next->link = &x->next;
+	f->first = x;
+	fetch_configure(x);
+	fetch_send(x);
+	return x;
+}
+
+void fetch_cancel(struct fetch **xp)
+{
+	struct fetch *x = *xp;
+
+	*xp = NULL;
+	if (x == NULL)
+		return;
+	object_must(x, KIND_FETCH);
+	fetch_free(x);
+}
+
+/* True: under way again. */
+static bool follow_redirect(struct fetch *x)
+{
+	char *target = NULL;
+
+	curl_easy_getinfo(x->easy, CURLINFO_REDIRECT_URL, &target);
+	if (target == NULL)
+		return false;
+	if (is_https(x->url) && !is_https(target)) {
+		x->refusal = "redirected from https to http";
+		return false;
+	}
+	if (x->redirects++ == FETCH_REDIRECTS_MAX) {
+		x->refusal = "too many redirects";
+		return false;
+	}
+	free(x->url);
+	x->url = strdup(target);
+	if (x->url == NULL)
+		fatal("out of memory for a redirect");
+	curl_multi_remove_handle(x->fetcher->multi, x->easy);
+	fetch_send(x);
+	return true;
+}
+
+/* NULL: a good answer. */
+static const char *error_of(struct fetch *x, CURLcode code, char *text, size_t bytes)
+{
+	long status = 0;
+
+	if (x->refusal != NULL)
+		return x->refusal;
+	if (code != CURLE_OK && x->bad_address != NULL) {
+		snprintf(text, bytes, "connections to its address are refused: %s", x->bad_address);
+		return text;
+	}
+	if (code != CURLE_OK)
+		return x->curl_error[0] != '\0' ? x->curl_error : curl_easy_strerror(code);
+	curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (status >= 200 && status <= 299)
+		return NULL;
+	snprintf(text, bytes, "status %ld", status);
+	return text;
+}
+
+static void fetch_finish(struct fetch *x, CURLcode code)
+{
+	fetch_done_fn *done = x->done;
+	void *arg = x->arg;
+	char text[128], error_text[CURL_ERROR_SIZE];
+	const char *error;
+	struct text body;
+
+	if (code == CURLE_OK && x->refusal == NULL && follow_redirect(x))
+		return;
+	error = error_of(x, code, text, sizeof(text));
+	if (error != NULL) {
+		snprintf(error_text, sizeof(error_text), "%s", error);
+		error = error_text;
+	}
+	/* Gone before its owner hears of it, who may start the next one. */
+	body = x->body;
+	text_init(&x->body);
+	fetch_free(x);
+	done(arg, text_slice(&body), error);
+	text_fini(&body);
+}
+
+static void finish_done(struct fetcher *f)
+{
+	struct CURLMsg *message;
+	int left;
+
+	while ((message = curl_multi_info_read(f->multi, &left)) != NULL) {
+		CURLcode code = message->data.result;
+		struct fetch *x = NULL;
+
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&x);
+		object_must(x, KIND_FETCH);
+		fetch_finish(x, code);
+	}
+}
+
+/* ---- the fetcher ---- */
+
+static void init_curl(void)
+{
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		fatal("libcurl cannot be initialised");
+}
+
+struct fetcher *fetcher_create(struct event_base *base, const struct fetch_rules *rules)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct fetcher *f = calloc(1, sizeof(*f));
+
+	pthread_once(&once, init_curl);
+	must(rules->block_count <= FETCH_BLOCKS_MAX);
+	if (f == NULL || (f->multi = curl_multi_init()) == NULL ||
+	    (f->timer = evtimer_new(base, on_timer, f)) == NULL)
+		fatal("out of memory for the fetcher");
+	f->obj.kind = KIND_FETCHER;
+	f->base = base;
+	f->rules = *rules;
+	if (rules->block_count > 0)
+		memcpy(f->blocks, rules->blocks, rules->block_count * sizeof(f->blocks[0]));
+	f->rules.blocks = f->blocks;
+	if (rules->ca_file != NULL && (f->ca_file = strdup(rules->ca_file)) == NULL)
+		fatal("out of memory for the fetcher");
+	curl_multi_setopt(f->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
+	curl_multi_setopt(f->multi, CURLMOPT_SOCKETDATA, f);
+	curl_multi_setopt(f->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
+	curl_multi_setopt(f->multi, CURLMOPT_TIMERDATA, f);
+	curl_multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, (long)FETCH_CONNECTIONS_MAX);
+	return f;
+}
+
+void fetcher_free(struct fetcher **fp)
+{
+	struct fetcher *f = *fp;
+
+	*fp = NULL;
+	if (f == NULL)
+		return;
+	object_must(f, KIND_FETCHER);
+	while (f->first != NULL)
+		fetch_free(f->first);
+	curl_multi_cleanup(f->multi);
+	event_free(f->timer);
+	free(f->ca_file);
+	object_wipe(f);
+	free(f);
+}
