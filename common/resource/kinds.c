@@ -15,6 +15,7 @@
 #include "sallyport/resource/secret.h"
 #include "sallyport/resource/service.h"
 #include "sallyport/resource/service_entry.h"
+#include "sallyport/resource/virtual_service.h"
 #include "sallyport/resource/workload.h"
 
 static const char *const networking[] = { "networking.istio.io/v1", "networking.istio.io/v1beta1",
@@ -28,6 +29,7 @@ static const char *const ours[] = { "sallyport.io/v1", NULL };
  * the path set to "spec", or the whole document (ROOT). */
 #define KINDS(X) \
 	X("Gateway",			networking,	gateway,		gateways,		SPEC) \
+	X("VirtualService",		networking,	virtual_service,	virtual_services,	SPEC) \
 	X("ServiceEntry",		networking,	service_entry,		service_entries,	SPEC) \
 	X("WorkloadEntry",		networking,	workload_entry,		workload_entries,	ROOT) \
 	X("WorkloadGroup",		networking,	workload_group,		workload_groups,	SPEC) \
