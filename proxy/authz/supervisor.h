@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * supervisor.h - runs sallyport-authz as a child and keeps it alive.
+ *
+ * The agent listens on a UNIX socket in a folder that only our user may enter, reads the same
+ * documents as the proxy, and ends when the proxy does (a pipe tells it). When it dies it is
+ * started again after a back-off of 50 ms that doubles up to 2 s; until it answers, requests that
+ * need it are refused.
+ *
+ * Owner    the main thread. Blocks: for the fork alone. */
+#ifndef SALLYPORT_AUTHZ_SUPERVISOR_H
+#define SALLYPORT_AUTHZ_SUPERVISOR_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+struct event_base;
+struct supervisor;
+
+#define SUPERVISOR_BACKOFF_MS		50
+#define SUPERVISOR_BACKOFF_MAX_MS	2000
+#define SUPERVISOR_STEADY_MS		10000	/* alive for so long: the next failure starts at 50 ms again */
+
+/* `program`: path, or NULL: sallyport-authz beside this executable, then in PATH. `paths`: of the
+ * configuration, borrowed. `address` gets "unix:/…/authz.sock". NULL: logged. */
+struct supervisor *supervisor_start(struct event_base *base, const char *program,
+				    const char *const *paths, size_t count, char *address,
+				    size_t address_bytes);
+/* The documents have changed: SIGHUP. */
+void supervisor_reload(struct supervisor *s);
+/* SIGTERM, waits up to 2 s, SIGKILL; removes the folder. */
+void supervisor_stop(struct supervisor **sp);
+pid_t supervisor_pid(const struct supervisor *s);	/* 0: not running now */
+unsigned long supervisor_restarts(const struct supervisor *s);
+
+#endif
