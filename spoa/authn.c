@@ -30,8 +30,10 @@ static struct slice after_prefix(struct slice value, struct slice prefix)
 	const char *at;
 	struct slice rest;
 
+	if (value.at == NULL)
+		value = SLICE("");
 	if (prefix.at == NULL)
-		return value.at != NULL ? value : SLICE("");
+		return value;
 	at = value.len > 0 ? memmem(value.at, value.len, prefix.at, prefix.len) : NULL;
 	if (at == NULL)
 		return NO_SLICE;
