@@ -4,7 +4,8 @@
  * the messages `check-request` and `check-conn` and of the reply variables (spec/spop.md 13).
  *
  * Beyond the layout that a stock HAProxy sends, our proxy adds arguments (unknown ones are ignored
- * by other agents): `dest-workload`, `dest-labels`, `dest-authority`, `dest-path`, `dest-port`.
+ * by other agents): `brief`, `dest-workload`, `dest-labels`,
+ * `dest-authority`, `dest-path`, `dest-port`.
  *
  * Owner    decoded slices point into the frame; encoding copies. Thread: any; no state.
  * Fails    a decoder says which argument is missing or of the wrong type; never half an answer. */
@@ -55,6 +56,7 @@ struct check_request {
 	struct slice gateway;		/* "namespace/name" of the Gateway document */
 	struct slice request_id;
 	uint32_t deadline_ms;		/* budget that is left; 0: not told */
+	bool brief;			/* ours: no claims, payload or h_ variables in the reply */
 	struct slice rev;		/* configuration revision that the proxy serves */
 
 	/* What lies behind the route: its policies hold too. Absent: none. */

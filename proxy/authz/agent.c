@@ -24,25 +24,25 @@ static void set_up(struct authz_agent *a, bool up)
 			 a->probe_failures);
 }
 
-void agent_is_well(struct authz_agent *a)
+void authz_agent_is_well(struct authz_agent *a)
 {
 	a->failing_since_ms = 0;
 	a->probe_failures = 0;
 	set_up(a, true);
 }
 
-void agent_failed(struct authz_agent *a)
+void authz_agent_failed(struct authz_agent *a)
 {
 	if (a->failing_since_ms == 0)
 		a->failing_since_ms = clock_monotonic_ms();
 }
 
-bool agent_is_hopeful(const struct authz_agent *a, int64_t now_ms)
+bool authz_agent_is_hopeful(const struct authz_agent *a, int64_t now_ms)
 {
 	return a->up && (a->failing_since_ms == 0 || now_ms - a->failing_since_ms < AUTHZ_GRACE_MS);
 }
 
-void agent_probed(struct authz_agent *a, bool well)
+void authz_agent_probed(struct authz_agent *a, bool well)
 {
 	if (well) {
 		a->probe_failures = 0;
@@ -55,7 +55,7 @@ void agent_probed(struct authz_agent *a, bool well)
 		set_up(a, false);
 }
 
-struct authz_connection *agent_pick(struct authz_agent *a)
+struct authz_connection *authz_agent_pick(struct authz_agent *a)
 {
 	struct authz_connection *best = NULL;
 
@@ -64,17 +64,17 @@ struct authz_connection *agent_pick(struct authz_agent *a)
 	for (unsigned i = 0; i < a->count; i++) {
 		struct authz_connection *x = &a->connections[i];
 
-		if (connection_takes(x) && (best == NULL || x->in_flight < best->in_flight))
+		if (authz_connection_takes(x) && (best == NULL || x->in_flight < best->in_flight))
 			best = x;
 	}
 	return best;
 }
 
-void agent_open_idle(struct authz_agent *a)
+void authz_agent_open_idle(struct authz_agent *a)
 {
 	for (unsigned i = 0; i < a->count; i++)
 		if (a->connections[i].state == CONNECTION_IDLE)
-			connection_open(&a->connections[i]);
+			authz_connection_open(&a->connections[i]);
 }
 
 static void on_probe_time(evutil_socket_t fd, short what, void *arg)
@@ -85,10 +85,10 @@ static void on_probe_time(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	client_arm(&a->probe_timer, client_jitter(a->client, a->client->config.health_ms));
 	if (a->probe.state == CONNECTION_IDLE)
-		connection_open(&a->probe);
+		authz_connection_open(&a->probe);
 }
 
-bool agent_init(struct authz_agent *a, struct authz_client *c, const char *address)
+bool authz_agent_init(struct authz_agent *a, struct authz_client *c, const char *address)
 {
 	const char *why;
 
@@ -104,25 +104,25 @@ bool agent_init(struct authz_agent *a, struct authz_client *c, const char *addre
 	if (event_assign(&a->probe_timer, c->base, -1, 0, on_probe_time, a) != 0)
 		fatal("authz: cannot make events");
 	for (unsigned i = 0; i < a->count; i++)
-		connection_init(&a->connections[i], a, false);
-	connection_init(&a->probe, a, true);
+		authz_connection_init(&a->connections[i], a, false);
+	authz_connection_init(&a->probe, a, true);
 	count_add(&c->counters.agents_up, 1);
 	return true;
 }
 
-void agent_fini(struct authz_agent *a)
+void authz_agent_fini(struct authz_agent *a)
 {
 	event_del(&a->probe_timer);
 	for (unsigned i = 0; i < a->count; i++)
-		connection_fini(&a->connections[i]);
-	connection_fini(&a->probe);
+		authz_connection_fini(&a->connections[i]);
+	authz_connection_fini(&a->probe);
 	free(a->connections);
 	free(a->name);
 }
 
-void agent_start(struct authz_agent *a)
+void authz_agent_start(struct authz_agent *a)
 {
 	for (unsigned i = 0; i < a->count; i++)
-		connection_open(&a->connections[i]);
+		authz_connection_open(&a->connections[i]);
 	client_arm(&a->probe_timer, client_jitter(a->client, a->client->config.health_ms));
 }

@@ -112,7 +112,7 @@ static void unlink_check(struct authz_check *k)
 		c->waiting_count--;
 		break;
 	case CHECK_SENT:
-		connection_forget(k->connection, k);
+		authz_connection_forget(k->connection, k);
 		k->connection = NULL;
 		break;
 	case CHECK_DOOMED:
@@ -173,7 +173,7 @@ void client_lost(struct authz_check *k)
 		doom(k, c->stopping ? AUTHZ_CAUSE_STOPPED : AUTHZ_CAUSE_LOST);
 		return;
 	}
-	connection_forget(k->connection, k);
+	authz_connection_forget(k->connection, k);
 	k->connection = NULL;
 	k->retried = true;
 	k->state = CHECK_WAITING;
@@ -305,7 +305,7 @@ static struct authz_connection *pick_connection(struct authz_client *c)
 		struct authz_agent *a = &c->agents[c->next_agent];
 
 		c->next_agent = (c->next_agent + 1) % c->agent_count;
-		x = agent_pick(a);
+		x = authz_agent_pick(a);
 		if (x != NULL)
 			return x;
 	}
@@ -317,7 +317,7 @@ static bool is_hopeful(const struct authz_client *c)
 	int64_t now_ms = clock_monotonic_ms();
 
 	for (size_t i = 0; i < c->agent_count; i++)
-		if (agent_is_hopeful(&c->agents[i], now_ms))
+		if (authz_agent_is_hopeful(&c->agents[i], now_ms))
 			return true;
 	return false;
 }
@@ -336,7 +336,7 @@ static void give_to_connections(struct authz_client *c)
 		c->waiting_count--;
 		k->state = CHECK_SENT;
 		k->connection = x;
-		connection_send(x, k);
+		authz_connection_send(x, k);
 	}
 	publish_counts(c);
 }
@@ -349,7 +349,7 @@ static void help_the_waiting(struct authz_client *c)
 	if (TAILQ_EMPTY(&c->waiting))
 		return;
 	for (size_t i = 0; i < c->agent_count; i++)
-		agent_open_idle(&c->agents[i]);
+		authz_agent_open_idle(&c->agents[i]);
 	if (is_hopeful(c))
 		return;
 	while ((k = TAILQ_FIRST(&c->waiting)) != NULL)
@@ -360,7 +360,7 @@ static void flush_all(struct authz_client *c)
 {
 	for (size_t i = 0; i < c->agent_count; i++)
 		for (unsigned j = 0; j < c->agents[i].count; j++)
-			connection_flush(&c->agents[i].connections[j]);
+			authz_connection_flush(&c->agents[i].connections[j]);
 }
 
 static void on_pump(evutil_socket_t fd, short what, void *arg)
@@ -471,7 +471,7 @@ static void free_memory(struct authz_client *c)
 	struct authz_check *k;
 
 	for (size_t i = 0; i < c->agent_count; i++)
-		agent_fini(&c->agents[i]);
+		authz_agent_fini(&c->agents[i]);
 	while ((k = TAILQ_FIRST(&c->spare)) != NULL) {
 		TAILQ_REMOVE(&c->spare, k, queue);
 		free_check(k);
@@ -505,7 +505,7 @@ struct authz_client *authz_client_create(struct event_base *base,
 	    event_assign(&c->tick, base, -1, 0, on_tick, c) != 0)
 		fatal("authz: cannot make events");
 	for (size_t i = 0; i < config->address_count; i++) {
-		if (!agent_init(&c->agents[i], c, config->addresses[i])) {
+		if (!authz_agent_init(&c->agents[i], c, config->addresses[i])) {
 			free_memory(c);
 			return NULL;
 		}
@@ -513,7 +513,7 @@ struct authz_client *authz_client_create(struct event_base *base,
 	}
 	c->config.addresses = NULL;
 	for (size_t i = 0; i < c->agent_count; i++)
-		agent_start(&c->agents[i]);
+		authz_agent_start(&c->agents[i]);
 	return c;
 }
 
@@ -528,7 +528,7 @@ static void say_goodbye(struct authz_client *c)
 		pending = false;
 		for (size_t i = 0; i < c->agent_count; i++)
 			for (unsigned j = 0; j < c->agents[i].count; j++)
-				pending |= connection_say_goodbye(&c->agents[i].connections[j]);
+				pending |= authz_connection_say_goodbye(&c->agents[i].connections[j]);
 	} while (pending && clock_monotonic_ms() < until_ms && nanosleep(&pause, NULL) == 0);
 }
 

@@ -129,32 +129,32 @@ int64_t client_jitter(struct authz_client *c, int64_t ms);	/* ms, a quarter more
 void client_arm(struct event *timer, int64_t ms);
 
 /* agent.c */
-bool agent_init(struct authz_agent *a, struct authz_client *c, const char *address);
-void agent_fini(struct authz_agent *a);
-void agent_start(struct authz_agent *a);
+bool authz_agent_init(struct authz_agent *a, struct authz_client *c, const char *address);
+void authz_agent_fini(struct authz_agent *a);
+void authz_agent_start(struct authz_agent *a);
 /* A connection that takes a question now, or NULL. */
-struct authz_connection *agent_pick(struct authz_agent *a);
+struct authz_connection *authz_agent_pick(struct authz_agent *a);
 /* Opens idle connections: somebody is waiting. */
-void agent_open_idle(struct authz_agent *a);
+void authz_agent_open_idle(struct authz_agent *a);
 /* Is waiting for it worth anybody's while? */
-bool agent_is_hopeful(const struct authz_agent *a, int64_t now_ms);
-void agent_is_well(struct authz_agent *a);	/* HELLO or an answer came */
-void agent_failed(struct authz_agent *a);	/* a connection could not be opened, or was lost */
-void agent_probed(struct authz_agent *a, bool well);
+bool authz_agent_is_hopeful(const struct authz_agent *a, int64_t now_ms);
+void authz_agent_is_well(struct authz_agent *a);	/* HELLO or an answer came */
+void authz_agent_failed(struct authz_agent *a);	/* a connection could not be opened, or was lost */
+void authz_agent_probed(struct authz_agent *a, bool well);
 
 /* connection.c */
-void connection_init(struct authz_connection *x, struct authz_agent *a, bool probe);
-void connection_fini(struct authz_connection *x);
-void connection_open(struct authz_connection *x);
-bool connection_takes(const struct authz_connection *x);
-/* Queues the check's question. connection_takes() said yes. */
-void connection_send(struct authz_connection *x, struct authz_check *k);
-void connection_flush(struct authz_connection *x);
+void authz_connection_init(struct authz_connection *x, struct authz_agent *a, bool probe);
+void authz_connection_fini(struct authz_connection *x);
+void authz_connection_open(struct authz_connection *x);
+bool authz_connection_takes(const struct authz_connection *x);
+/* Queues the check's question. authz_connection_takes() said yes. */
+void authz_connection_send(struct authz_connection *x, struct authz_check *k);
+void authz_connection_flush(struct authz_connection *x);
 /* The answer to `k` is not wanted any more. */
-void connection_forget(struct authz_connection *x, struct authz_check *k);
+void authz_connection_forget(struct authz_connection *x, struct authz_check *k);
 /* DISCONNECT `status` as a courtesy, then close; sent checks are told client_lost(). */
-void connection_close(struct authz_connection *x, enum spop_status status);
+void authz_connection_close(struct authz_connection *x, enum spop_status status);
 /* True while the agent may still answer our DISCONNECT. */
-bool connection_say_goodbye(struct authz_connection *x);
+bool authz_connection_say_goodbye(struct authz_connection *x);
 
 #endif

@@ -82,12 +82,12 @@ static void fail_connection(struct authz_connection *x)
 	if (x->probe) {
 		if (x->state != CONNECTION_IDLE)
 			enter(x, CONNECTION_IDLE);
-		agent_probed(x->agent, false);
+		authz_agent_probed(x->agent, false);
 		return;
 	}
 	if (settled)
 		x->failures = 0;
-	agent_failed(x->agent);
+	authz_agent_failed(x->agent);
 	enter(x, CONNECTION_BACKOFF);
 	client_arm(&x->timer, client_jitter(client_of(x), backoff_ms(x)));
 	x->failures++;
@@ -118,7 +118,7 @@ static void send_disconnect(struct authz_connection *x, enum spop_status status)
 			  strerror(errno));
 }
 
-void connection_close(struct authz_connection *x, enum spop_status status)
+void authz_connection_close(struct authz_connection *x, enum spop_status status)
 {
 	log_warn("authz", "agent %s: DISCONNECT %d sent: %s", x->agent->name, (int)status,
 		 spop_status_text(status));
@@ -128,7 +128,7 @@ void connection_close(struct authz_connection *x, enum spop_status status)
 
 /* ---- writing ---- */
 
-void connection_flush(struct authz_connection *x)
+void authz_connection_flush(struct authz_connection *x)
 {
 	ssize_t n;
 
@@ -155,7 +155,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	connection_flush(x);
+	authz_connection_flush(x);
 	client_wake(client_of(x));
 }
 
@@ -186,7 +186,7 @@ static unsigned char *out_room(struct authz_connection *x, size_t bytes)
 	return x->out + x->out_bytes;
 }
 
-bool connection_takes(const struct authz_connection *x)
+bool authz_connection_takes(const struct authz_connection *x)
 {
 	unsigned limit = x->pipelining ? client_of(x)->config.in_flight_max : 1;
 
@@ -203,7 +203,7 @@ static void take_id(struct authz_connection *x, struct authz_check *k)
 	x->in_flight++;
 }
 
-void connection_send(struct authz_connection *x, struct authz_check *k)
+void authz_connection_send(struct authz_connection *x, struct authz_check *k)
 {
 	unsigned char *out = out_room(x, SPOP_HEADER_MAX + k->payload_bytes);
 	size_t head;
@@ -214,7 +214,7 @@ void connection_send(struct authz_connection *x, struct authz_check *k)
 	x->out_bytes += head + k->payload_bytes;
 }
 
-void connection_forget(struct authz_connection *x, struct authz_check *k)
+void authz_connection_forget(struct authz_connection *x, struct authz_check *k)
 {
 	struct authz_check **place = &x->by_id[k->stream_id & x->by_id_mask];
 
@@ -236,13 +236,13 @@ static bool on_hello(struct authz_connection *x, const struct spop_frame *f)
 	if (f->flags != SPOP_FIN || f->stream_id != 0 || f->frame_id != 0)
 		status = SPOP_INVALID;
 	if (status != SPOP_NORMAL) {
-		connection_close(x, status);
+		authz_connection_close(x, status);
 		return false;
 	}
 	if (x->probe) {
 		drop_socket(x);
 		enter(x, CONNECTION_IDLE);
-		agent_probed(x->agent, true);
+		authz_agent_probed(x->agent, true);
 		return false;
 	}
 	x->frame_size = hello.max_frame_size;
@@ -255,7 +255,7 @@ static bool on_hello(struct authz_connection *x, const struct spop_frame *f)
 	else
 		count_add(&client_of(x)->counters.reconnects, 1);
 	x->opened_before = true;
-	agent_is_well(x->agent);
+	authz_agent_is_well(x->agent);
 	client_wake(client_of(x));
 	return true;
 }
@@ -266,11 +266,11 @@ static bool on_ack(struct authz_connection *x, const struct spop_frame *f)
 	struct authz_counters *counters = &client_of(x)->counters;
 
 	if (!(f->flags & SPOP_FIN)) {
-		connection_close(x, SPOP_NO_FRAGMENTATION);
+		authz_connection_close(x, SPOP_NO_FRAGMENTATION);
 		return false;
 	}
 	x->failures = 0;
-	agent_is_well(x->agent);
+	authz_agent_is_well(x->agent);
 	if (k != NULL && k->stream_id == f->stream_id && f->frame_id == FRAME_ID) {
 		client_answered(k, f->payload);
 	} else if (f->stream_id > 0 && f->stream_id < x->next_id && f->frame_id == FRAME_ID) {
@@ -306,12 +306,12 @@ static bool on_frame(struct authz_connection *x, const struct spop_frame *f)
 	case SPOP_AGENT_HELLO:
 		if (x->state == CONNECTION_HELLO)
 			return on_hello(x, f);
-		connection_close(x, SPOP_INVALID);
+		authz_connection_close(x, SPOP_INVALID);
 		return false;
 	case SPOP_ACK:
 		if (x->state == CONNECTION_READY)
 			return on_ack(x, f);
-		connection_close(x, SPOP_INVALID);
+		authz_connection_close(x, SPOP_INVALID);
 		return false;
 	default:
 		return true;	/* skipped */
@@ -337,7 +337,7 @@ static bool handle_frames(struct authz_connection *x)
 			return false;
 	}
 	if (o == FAILED) {
-		connection_close(x, why);
+		authz_connection_close(x, why);
 		return false;
 	}
 	memmove(x->in, rest.at, rest.len);
@@ -392,7 +392,7 @@ static void say_hello(struct authz_connection *x)
 	if (event_add(&x->readable, NULL) != 0)
 		fatal("authz: cannot watch a socket");
 	client_arm(&x->timer, c->config.hello_ms);
-	connection_flush(x);
+	authz_connection_flush(x);
 }
 
 static void on_connected(evutil_socket_t fd, short what, void *arg)
@@ -422,12 +422,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	case CONNECTION_STATE_COUNT:
 		break;
 	case CONNECTION_BACKOFF:
-		connection_open(x);
+		authz_connection_open(x);
 		break;
 	case CONNECTION_CONNECTING:
 	case CONNECTION_HELLO:
 		complain(x, x->state == CONNECTION_HELLO ? "no HELLO in time" : "connect timed out", "");
-		connection_close(x, SPOP_TIMED_OUT);
+		authz_connection_close(x, SPOP_TIMED_OUT);
 		break;
 	case CONNECTION_READY:
 		if (x->in_flight > 0 || x->next_id != x->id_at_timer) {
@@ -465,7 +465,7 @@ static void start_connect(struct authz_connection *x)
 	client_arm(&x->timer, client_of(x)->config.connect_ms);
 }
 
-void connection_open(struct authz_connection *x)
+void authz_connection_open(struct authz_connection *x)
 {
 	struct authz_client *c = client_of(x);
 
@@ -487,7 +487,7 @@ void connection_open(struct authz_connection *x)
 	start_connect(x);
 }
 
-void connection_init(struct authz_connection *x, struct authz_agent *a, bool probe)
+void authz_connection_init(struct authz_connection *x, struct authz_agent *a, bool probe)
 {
 	size_t places = 2;
 
@@ -504,7 +504,7 @@ void connection_init(struct authz_connection *x, struct authz_agent *a, bool pro
 		fatal("authz: cannot make events");
 }
 
-void connection_fini(struct authz_connection *x)
+void authz_connection_fini(struct authz_connection *x)
 {
 	drop_socket(x);
 	free(x->by_id);
@@ -512,7 +512,7 @@ void connection_fini(struct authz_connection *x)
 	free(x->out);
 }
 
-bool connection_say_goodbye(struct authz_connection *x)
+bool authz_connection_say_goodbye(struct authz_connection *x)
 {
 	ssize_t n;
 

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "spoa/rules.h"
+
+#include <stdlib.h>
+
+#include "sallyport/arena.h"
+#include "sallyport/resource/proxy_settings.h"
+#include "sallyport/resource/workload.h"
+
+#define KIND_RULES	KIND('R', 'U', 'L', 'E')
+
+/* ---- inventory: what a HAProxy names without labels ---- */
+
+static struct slice labels_text(struct arena *a, const struct string_entry *labels, size_t count)
+{
+	size_t bytes = 0, at = 0;
+	char *text;
+
+	for (size_t i = 0; i < count; i++)
+		bytes += labels[i].key.len + labels[i].value.len + 2;
+	text = arena_alloc(a, bytes + 1);
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0)
+			text[at++] = ',';
+		memcpy(text + at, labels[i].key.at, labels[i].key.len);
+		at += labels[i].key.len;
+		text[at++] = '=';
+		if (labels[i].value.len > 0)
+			memcpy(text + at, labels[i].value.at, labels[i].value.len);
+		at += labels[i].value.len;
+	}
+	return slice_make(text, at);
+}
+
+static struct slice workload_name(struct arena *a, const struct meta *m)
+{
+	return slice_of(arena_printf(a, "%.*s/%.*s", SLICE_ARG(m->ns), SLICE_ARG(m->name)));
+}
+
+static int by_workload(const void *a, const void *b)
+{
+	return slice_cmp(((const struct workload_labels *)a)->workload,
+			 ((const struct workload_labels *)b)->workload);
+}
+
+static void take_inventory(struct rules *r)
+{
+	const struct proxy_settings *proxy = r->set->proxy;
+	struct arena *a = r->set->arena;
+	struct workload_labels *next;
+
+	next = r->inventory = arena_array(a, struct workload_labels,
+					  r->set->workload_entries.count + 1);
+	next->workload = workload_name(a, proxy->meta);
+	(next++)->labels = labels_text(a, proxy->labels.items, proxy->labels.count);
+	for (size_t i = 0; i < r->set->workload_entries.count; i++) {
+		const struct workload_entry *e = r->set->workload_entries.items[i];
+
+		next->workload = workload_name(a, e->meta);
+		(next++)->labels = labels_text(a, e->workload.labels.items,
+					       e->workload.labels.count);
+	}
+	r->inventory_count = (size_t)(next - r->inventory);
+	qsort(r->inventory, r->inventory_count, sizeof(*r->inventory), by_workload);
+}
+
+struct slice rules_labels(const struct rules *r, struct slice workload)
+{
+	struct workload_labels key = { .workload = workload }, *found;
+
+	found = bsearch(&key, r->inventory, r->inventory_count, sizeof(key), by_workload);
+	return found != NULL ? found->labels : NO_SLICE;
+}
+
+/* ---- revisions ---- */
+
+static void remember_former(struct rules *r, const struct rules *last)
+{
+	size_t kept = last->former_count < RULES_REVISIONS_MAX ? last->former_count
+							       : RULES_REVISIONS_MAX - 1;
+
+	memcpy(r->former[0], last->set->rev, sizeof(r->former[0]));
+	memcpy(r->former[1], last->former[0], kept * sizeof(r->former[0]));
+	r->former_count = kept + 1;
+	if (r->former_count > RULES_REVISIONS_MAX)
+		r->former_count = RULES_REVISIONS_MAX;
+}
+
+bool rules_knows_former(const struct rules *r, struct slice rev)
+{
+	for (size_t i = 0; i < r->former_count; i++)
+		if (slice_eq(slice_of(r->former[i]), rev))
+			return true;
+	return false;
+}
+
+/* ---- loading ---- */
+
+static enum path_normalization normalization_of(const struct proxy_settings *proxy)
+{
+	switch (proxy->mesh.path_normalization) {
+	case NORMALIZE_NONE:
+		return PATH_NONE;
+	case NORMALIZE_MERGE_SLASHES:
+		return PATH_MERGE_SLASHES;
+	case NORMALIZE_DECODE_AND_MERGE_SLASHES:
+		return PATH_DECODE_AND_MERGE_SLASHES;
+	default:
+		return PATH_BASE;
+	}
+}
+
+static struct policy_index *make_index(struct resource_set *set, struct jwks_store *keys)
+{
+	const struct proxy_settings *proxy = set->proxy;
+	size_t aliases = proxy->mesh.trust_domain_aliases.count;
+	struct slice *alias = arena_array(set->arena, struct slice, aliases + 1);
+	struct policy_mesh mesh = {
+		.root_namespace = proxy->mesh.root_namespace,
+		.trust_domain = proxy->mesh.trust_domain,
+		.trust_domain_aliases = alias,
+		.trust_domain_alias_count = aliases,
+		.normalization = normalization_of(proxy),
+	};
+
+	for (size_t i = 0; i < aliases; i++)
+		alias[i] = proxy->mesh.trust_domain_aliases.items[i].text;
+	return policy_index_create(&mesh, keys,
+				   set->request_authentications.items,
+				   set->request_authentications.count,
+				   set->authorization_policies.items,
+				   set->authorization_policies.count);
+}
+
+struct rules *rules_load(const char *const *files, size_t count, struct jwks_store *keys,
+			 struct rules *last, struct problems *ps)
+{
+	struct resource_set *set = resource_set_load(files, count, ps);
+	struct rules *r;
+
+	if (ps->errors > 0) {
+		resource_set_free(&set);
+		return NULL;
+	}
+	if (last != NULL && slice_eq(slice_of(set->rev), last->rev)) {
+		resource_set_free(&set);
+		return rules_ref(last);
+	}
+	r = calloc(1, sizeof(*r));
+	if (r == NULL)
+		fatal("out of memory: rules");
+	r->obj.kind = KIND_RULES;
+	atomic_init(&r->obj.refs, 1);
+	r->set = set;
+	r->rev = slice_of(set->rev);
+	take_inventory(r);
+	if (last != NULL)
+		remember_former(r, last);
+	r->index = make_index(set, keys);
+	return r;
+}
+
+struct rules *rules_ref(struct rules *r)
+{
+	object_must(r, KIND_RULES);
+	atomic_fetch_add(&r->obj.refs, 1);
+	return r;
+}
+
+void rules_unref(struct rules **rp)
+{
+	struct rules *r = *rp;
+
+	*rp = NULL;
+	if (r == NULL)
+		return;
+	object_must(r, KIND_RULES);
+	if (atomic_fetch_sub(&r->obj.refs, 1) > 1)
+		return;
+	policy_index_unref(&r->index);
+	resource_set_free(&r->set);
+	object_wipe(r);
+	free(r);
+}

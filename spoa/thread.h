@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * thread.h - one thread of the agent: a loop, a judge, a token cache and its share of connections.
+ *
+ * Nothing here is shared but the rules, which are immutable, and the counters. The main thread
+ * reaches a thread by the three messages below; a thread reaches the main one by
+ * options.on_unknown_revision, which is called on the thread and must only leave a mark.
+ *
+ * Thread   functions marked "main" are called by the main thread, all others on the thread itself. */
+#ifndef SALLYPORT_SPOA_THREAD_H
+#define SALLYPORT_SPOA_THREAD_H
+
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "sallyport/clock.h"
+#include "sallyport/spop.h"
+#include "spoa/decision.h"
+#include "spoa/rules.h"
+#include "spoa/token_cache.h"
+
+#define SPOA_CONNECTIONS_MAX	1024	/* of the whole agent; more are refused with 13 */
+#define SPOA_OUTSTANDING_MAX	1024	/* questions of one connection; more end it with 13 */
+#define SPOA_FRAME_SIZE		65536	/* most that is agreed to */
+#define SPOA_FRAGMENTS_BYTES	(256 << 10)	/* of one fragmented question */
+#define SPOA_OUTPUT_BYTES	(256 << 10)	/* unsent answers; beyond, nothing more is read */
+#define SPOA_INPUT_BYTES	(128 << 10)	/* read at a time, a thread */
+#define SPOA_REVISION_MAX	32	/* longer ones are never remembered */
+#define SPOA_HELLO_MS		5000
+#define SPOA_GOODBYE_MS		1000	/* from DISCONNECT to the close */
+#define SPOA_DRAIN_MS		2000	/* outstanding questions at a graceful stop */
+#define SPOA_BUDGET_MS		400	/* of a question that names no deadline */
+#define SPOA_BUDGET_PERCENT	80	/* of the deadline that a question names */
+
+/* Loads of the documents, numbered from 1: written by the main thread, read by all. */
+struct spoa_loads {
+	atomic_ulong begun;		/* the last one that began */
+	atomic_ulong good;		/* the last one that ended well; 0: none */
+};
+
+struct spoa_options {
+	unsigned connections_max, outstanding_max;
+	uint32_t frame_size;
+	bool fragmentation;		/* announce it; without, fragments end the connection */
+	size_t token_cache_entries, token_cache_bytes;
+	/* The asker reads the very files that we do (it is our parent): whatever revision it serves
+	 * is no newer than what we find in them after it has asked. */
+	bool same_files;
+	const struct spoa_loads *loads;	/* borrowed */
+	void (*on_unknown_revision)(void *arg);
+	void *arg;
+};
+
+/* Relaxed atomics, written by the thread, read by any. */
+struct spoa_counters {
+	atomic_ulong connections, connections_now, notifies, acks;
+	atomic_ulong allowed, denied, errors;	/* verdicts; errors: we could not decide */
+	atomic_ulong waited;			/* verdicts that had to wait for keys */
+	atomic_ulong revision_waits;
+	atomic_ulong disconnects_sent, disconnects_received;
+	atomic_ulong writes;
+};
+#define spoa_count(counter, n) \
+	atomic_store_explicit((counter), \
+		atomic_load_explicit((counter), memory_order_relaxed) + (unsigned long)(n), \
+		memory_order_relaxed)
+
+struct inquiry;
+struct spoa_connection;
+struct spoa_message;
+TAILQ_HEAD(inquiry_list, inquiry);
+TAILQ_HEAD(spoa_connection_list, spoa_connection);
+
+struct spoa_thread {
+	unsigned id;
+	pthread_t handle;
+	const struct spoa_options *options;	/* borrowed */
+	struct event_base *base;
+	struct judge *judge;
+	struct token_cache *tokens;
+	struct rules *rules;			/* a reference */
+	char outdated_rev[SPOA_REVISION_MAX];	/* known to be no newer than the rules; may be empty */
+	struct spoa_connection_list connections, to_flush, dead;
+	struct inquiry_list spare, parked;	/* parked: for a revision not loaded yet */
+	size_t spare_count;
+	struct event tick;			/* deadlines of the parked */
+	bool tick_armed, draining;
+	int64_t drain_until_ms;
+	char *input;				/* SPOA_INPUT_BYTES: whatever connection is read */
+	int64_t now_ms;				/* of this loop turn; 0: not read yet */
+	struct spoa_counters counters;
+
+	pthread_mutex_t inbox_lock;
+	STAILQ_HEAD(, spoa_message) inbox;
+	int wake_fd;
+	struct event wake;
+};
+
+/* Main. Starts it at once. */
+struct spoa_thread *spoa_thread_start(unsigned id, const struct spoa_options *options,
+				      struct rules *rules);
+/* Main. The thread serves this descriptor from now on; `peer` is for the log. */
+void spoa_thread_adopt(struct spoa_thread *t, int fd, const char *peer);
+/* Main. Judges by these rules from now on; takes a reference of its own. */
+void spoa_thread_use(struct spoa_thread *t, struct rules *rules);
+/* Main. Answers what is outstanding, says goodbye and ends. */
+void spoa_thread_drain(struct spoa_thread *t);
+/* Main. Waits for the end of a drained thread and frees it. */
+void spoa_thread_join(struct spoa_thread **tp);
+
+static inline int64_t spoa_thread_now_ms(struct spoa_thread *t)
+{
+	if (t->now_ms == 0)
+		t->now_ms = clock_monotonic_ms();
+	return t->now_ms;
+}
+
+/* Has this connection's answers written before the thread sleeps. */
+void spoa_thread_flush_later(struct spoa_thread *t, struct spoa_connection *c);
+/* Arms the tick, for a parked inquiry. */
+void spoa_thread_watch_parked(struct spoa_thread *t);
+
+#endif
