@@ -5,7 +5,6 @@
 
 #include <curl/curl.h>
 #include <event2/event.h>
-#include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -25,7 +24,7 @@ struct fetcher {
 	struct event *timer;		/* owned; libcurl's next deadline */
 	struct fetch *first;		/* all that are under way */
 	struct fetch_rules rules;
-	struct fetch_block blocks[FETCH_BLOCKS_MAX];
+	struct cidr blocks[FETCH_BLOCKS_MAX];
 	char *ca_file;			/* owned */
 };
 
@@ -48,95 +47,67 @@ struct fetch {
 
 /* ---- addresses ---- */
 
-static bool has_prefix(const unsigned char *address, const unsigned char *prefix, unsigned bits)
-{
-	unsigned whole = bits / 8, rest = bits % 8;
-
-	if (memcmp(address, prefix, whole) != 0)
-		return false;
-	return rest == 0 || ((address[whole] ^ prefix[whole]) & (0xff00u >> rest) & 0xff) == 0;
-}
-
-struct refused {
-	unsigned char prefix[16];
-	unsigned bits;
-	const char *why;
-};
-
+#define V4(...)		{ .v4 = true, .bytes = { __VA_ARGS__ } }
+#define V6(...)		{ .bytes = { __VA_ARGS__ } }
 #define LOOPBACK	"loopback address"
-static const struct refused refused_v4[] = {
-	{ { 0 }, 8, "unspecified address" },
-	{ { 169, 254 }, 16, "link-local or metadata address" },
-	{ { 100, 100, 100, 200 }, 32, "metadata address" },
-	{ { 192, 0, 0, 192 }, 32, "metadata address" },
-	{ { 224 }, 3, "multicast or reserved address" },
-	{ { 127 }, 8, LOOPBACK },
-};
-static const struct refused refused_v6[] = {
-	{ { 0 }, 128, "unspecified address" },
-	{ { 0xfe, 0x80 }, 10, "link-local address" },
-	{ { 0xff }, 8, "multicast address" },
-	{ { 0xfd, 0, 0x0e, 0xc2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54 }, 128, "metadata address" },
-	{ { 0xfd, 0x20, 0, 0xce, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x02, 0x54 }, 128, "metadata address" },
-	{ { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1 }, 128, LOOPBACK },
-};
-/* IPv6 that stands for an IPv4 address: mapped, compatible, translated (RFC 6052), 6to4. */
-static const struct { unsigned char prefix[16]; unsigned bits, offset; } wrapped_v4[] = {
-	{ { [10] = 0xff, [11] = 0xff }, 96, 12 },
-	{ { 0, 0x64, 0xff, 0x9b }, 96, 12 },
-	{ { 0x20, 0x02 }, 16, 2 },
+
+static const struct {
+	struct cidr block;
+	const char *why;
+} refused[] = {
+	{ { V4(0), 8 }, "unspecified address" },
+	{ { V4(169, 254), 16 }, "link-local or metadata address" },
+	{ { V4(100, 100, 100, 200), 32 }, "metadata address" },
+	{ { V4(192, 0, 0, 192), 32 }, "metadata address" },
+	{ { V4(224), 3 }, "multicast or reserved address" },
+	{ { V4(127), 8 }, LOOPBACK },
+	{ { V6(0), 128 }, "unspecified address" },
+	{ { V6(0xfe, 0x80), 10 }, "link-local address" },
+	{ { V6(0xff), 8 }, "multicast address" },
+	{ { V6(0xfd, 0, 0x0e, 0xc2, [14] = 0x02, [15] = 0x54), 128 }, "metadata address" },
+	{ { V6(0xfd, 0x20, 0, 0xce, [14] = 0x02, [15] = 0x54), 128 }, "metadata address" },
+	{ { V6([15] = 1), 128 }, LOOPBACK },
 };
 
-static const char *by_table(const unsigned char *address, const struct refused *table, size_t count,
-			    const struct fetch_rules *rules)
-{
-	for (size_t i = 0; i < count; i++)
-		if (has_prefix(address, table[i].prefix, table[i].bits) &&
-		    (strcmp(table[i].why, LOOPBACK) != 0 || rules->refuse_loopback))
-			return table[i].why;
-	return NULL;
-}
+/* IPv6 that leads to an IPv4 address beside the mapped form, which is one already: translated by
+ * a gateway (RFC 6052), tunnelled (6to4). */
+static const struct {
+	struct cidr block;
+	unsigned offset;
+} wrapping[] = {
+	{ { V6(0, 0x64, 0xff, 0x9b), 96 }, 12 },
+	{ { V6(0x20, 0x02), 16 }, 2 },
+};
 
-static const char *by_blocks(int family, const unsigned char *address,
-			     const struct fetch_rules *rules)
+static const char *refusal_of(const struct ip *ip, const struct fetch_rules *rules)
 {
+	for (size_t i = 0; i < COUNT_OF(refused); i++)
+		if (cidr_contains(&refused[i].block, ip) &&
+		    (strcmp(refused[i].why, LOOPBACK) != 0 || rules->refuse_loopback))
+			return refused[i].why;
 	for (size_t i = 0; i < rules->block_count; i++)
-		if (rules->blocks[i].family == family &&
-		    has_prefix(address, rules->blocks[i].address, rules->blocks[i].bits))
+		if (cidr_contains(&rules->blocks[i], ip))
 			return "address in a blocked range";
 	return NULL;
 }
 
-static const char *refusal_v4(const unsigned char *address, const struct fetch_rules *rules)
-{
-	const char *why = by_table(address, refused_v4, COUNT_OF(refused_v4), rules);
-
-	return why != NULL ? why : by_blocks(AF_INET, address, rules);
-}
-
-static const char *refusal_v6(const unsigned char *address, const struct fetch_rules *rules)
-{
-	const char *why = by_table(address, refused_v6, COUNT_OF(refused_v6), rules);
-
-	for (size_t i = 0; why == NULL && i < COUNT_OF(wrapped_v4); i++)
-		if (has_prefix(address, wrapped_v4[i].prefix, wrapped_v4[i].bits))
-			why = refusal_v4(address + wrapped_v4[i].offset, rules);
-	return why != NULL ? why : by_blocks(AF_INET6, address, rules);
-}
-
 const char *fetch_refusal(const struct sockaddr *address, const struct fetch_rules *rules)
 {
-	unsigned char bytes[16];
+	const char *why;
+	struct ip ip;
 
-	if (address->sa_family == AF_INET) {
-		memcpy(bytes, &((const struct sockaddr_in *)(const void *)address)->sin_addr, 4);
-		return refusal_v4(bytes, rules);
+	if (!ip_from_sockaddr(address, &ip))
+		return "no internet address";
+	why = refusal_of(&ip, rules);
+	for (size_t i = 0; why == NULL && i < COUNT_OF(wrapping); i++) {
+		struct ip inner = { .v4 = true };
+
+		if (!cidr_contains(&wrapping[i].block, &ip))
+			continue;
+		memcpy(inner.bytes, ip.bytes + wrapping[i].offset, 4);
+		why = refusal_of(&inner, rules);
 	}
-	if (address->sa_family == AF_INET6) {
-		memcpy(bytes, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, 16);
-		return refusal_v6(bytes, rules);
-	}
-	return "no internet address";
+	return why;
 }
 
 /* ---- what libcurl asks while a transfer runs ---- */

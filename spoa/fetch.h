@@ -13,9 +13,7 @@
 #ifndef SALLYPORT_SPOA_FETCH_H
 #define SALLYPORT_SPOA_FETCH_H
 
-#include <sys/socket.h>
-
-#include "sallyport/slice.h"
+#include "sallyport/cidr.h"
 
 struct event_base;
 struct fetcher;
@@ -26,18 +24,11 @@ struct fetch;
 #define FETCH_BLOCKS_MAX	64u
 #define FETCH_CONNECTIONS_MAX	16u		/* kept for the next fetch */
 
-/* Addresses that no fetch may connect to. */
-struct fetch_block {
-	int family;			/* AF_INET or AF_INET6 */
-	unsigned char address[16];	/* network order; the first 4 bytes for AF_INET */
-	unsigned bits;
-};
-
 struct fetch_rules {
 	size_t body_bytes_max;
 	const char *ca_file;		/* PEM, trusted beside the system's; NULL: none */
 	bool refuse_loopback;
-	const struct fetch_block *blocks;
+	const struct cidr *blocks;	/* no fetch connects to any address in these */
 	size_t block_count;		/* FETCH_BLOCKS_MAX at the most */
 };
 

@@ -55,7 +55,7 @@ struct jwks_config {
 	size_t body_bytes_max;
 	const char *ca_file;		/* PEM, trusted beside the system's; NULL: none */
 	bool refuse_loopback;
-	const struct fetch_block *blocks;	/* no fetch connects there; FETCH_BLOCKS_MAX */
+	const struct cidr *blocks;	/* no fetch connects there; at most FETCH_BLOCKS_MAX */
 	size_t block_count;
 };
 

@@ -518,13 +518,13 @@ static void test_refused_addresses(void **state)
 		{ "::ffff:169.254.169.254", true, true }, { "64:ff9b::a9fe:a9fe", true, true },
 		{ "2002:a9fe:a9fe::1", true, true }, { "64:ff9b::808:808", false, false },
 	};
-	const struct fetch_block blocks[] = {
-		{ AF_INET, { 192, 168 }, 16 }, { AF_INET6, { 0x20, 1, 0x0d, 0xb8 }, 32 },
-	};
+	struct cidr blocks[2];
 	const struct fetch_rules lax = { 0 }, strict = { .refuse_loopback = true, .blocks = blocks,
 							 .block_count = COUNT_OF(blocks) };
 
 	(void)state;
+	assert_true(cidr_parse(SLICE("192.168.0.0/16"), &blocks[0]));
+	assert_true(cidr_parse(SLICE("2001:db8::/32"), &blocks[1]));
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		struct sockaddr_storage ss = { 0 };
 		struct sockaddr_in *v4 = (struct sockaddr_in *)&ss;
