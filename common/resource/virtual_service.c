@@ -224,7 +224,7 @@ static void check_document(struct decoder *d, const struct node *spec, struct vi
 	vs_http_routes_check(d, vs, is_delegate, !mesh);
 	decode_pop(d, mark);
 	if (!is_delegate && mesh && (vs->gateways.count == 0 || (vs->gateways.count == 1 && vs->gateways.items[0].mesh)))
-		decode_warning(d, is_written(spec, "gateways") ? node_get(spec, "gateways") : spec,
+		decode_warning(d, node_has(spec, "gateways") ? node_get(spec, "gateways") : spec,
 			       "has no effect at the edge: no Gateway is named in gateways");
 	if (!is_delegate)
 		default_gateways(d, vs);
@@ -237,6 +237,7 @@ struct virtual_service *virtual_service_decode(struct decoder *d, const struct n
 
 	vs->meta = meta;
 	vs->where = meta->where;
+	meta_check_annotations(d, meta);
 	if (spec == NULL || spec->kind == NODE_NULL) {
 		decode_error(d, spec, "is missing: a VirtualService needs hosts, gateways and http");
 		return vs;

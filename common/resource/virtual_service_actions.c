@@ -86,7 +86,7 @@ bool vs_decode_redirect(struct decoder *d, const struct node *n, void *out, cons
 	ok = decode_mapping(d, n, redirect_fields, r);
 	if (r->uri.at != NULL && r->prefix_rewrite.at != NULL)
 		ok = decode_error(d, n, "uri and prefixRewrite both: choose one");
-	if (is_written(n, "port") && r->derive_port != DERIVE_PORT_UNSET)
+	if (node_has(n, "port") && r->derive_port != DERIVE_PORT_UNSET)
 		ok = decode_error(d, n, "port and derivePort both: choose one");
 	if (ok && r->uri.at == NULL && r->prefix_rewrite.at == NULL && r->authority.at == NULL &&
 	    r->scheme.at == NULL && r->port == 0 && r->derive_port == DERIVE_PORT_UNSET)
@@ -222,7 +222,7 @@ bool vs_decode_rewrite(struct decoder *d, const struct node *n, void *out, const
 	bool ok = decode_mapping(d, n, rewrite_fields, r);
 
 	(void)arg;
-	if (r->uri.at != NULL && is_written(n, "uriRegexRewrite"))
+	if (r->uri.at != NULL && node_has(n, "uriRegexRewrite"))
 		ok = decode_error(d, n, "uri and uriRegexRewrite both: choose one");
 	if (ok && r->uri.at == NULL && r->authority.at == NULL && r->regex_match.at == NULL)
 		ok = decode_error(d, n, "rewrites nothing: give uri, authority or uriRegexRewrite");

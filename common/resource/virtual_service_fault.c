@@ -114,7 +114,7 @@ bool vs_decode_fault(struct decoder *d, const struct node *n, void *out, const v
 	bool ok = decode_mapping(d, n, fault_fields, out);
 
 	(void)arg;
-	if (ok && !is_written(n, "delay") && !is_written(n, "abort"))
+	if (ok && !node_has(n, "delay") && !node_has(n, "abort"))
 		return decode_error(d, n, "neither delay nor abort");
 	return ok;
 }

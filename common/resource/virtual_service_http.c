@@ -63,10 +63,10 @@ static bool check_excludes(struct decoder *d, const struct node *n, const char *
 {
 	bool ok = true;
 
-	if (!is_written(n, field))
+	if (!node_has(n, field))
 		return true;
 	for (; *others != NULL; others++)
-		if (is_written(n, *others))
+		if (node_has(n, *others))
 			ok = decode_error(d, n, "%s excludes %s", field, *others);
 	return ok;
 }
@@ -76,18 +76,18 @@ static bool has_action(const struct node *n)
 {
 	const struct node *route = node_get(n, "route");
 
-	return (route != NULL && route->count > 0) || is_written(n, "redirect") || is_written(n, "directResponse");
+	return (route != NULL && route->count > 0) || node_has(n, "redirect") || node_has(n, "directResponse");
 }
 
 static void warn_without_effect(struct decoder *d, const struct node *n)
 {
 	static const char *const forwarding[] = { "timeout", "retries", "mirror", "mirrors", "corsPolicy", NULL };
-	const char *action = is_written(n, "redirect") ? "redirect" : "directResponse";
+	const char *action = node_has(n, "redirect") ? "redirect" : "directResponse";
 
-	if (!is_written(n, action))
+	if (!node_has(n, action))
 		return;
 	for (size_t i = 0; forwarding[i] != NULL; i++)
-		if (is_written(n, forwarding[i]))
+		if (node_has(n, forwarding[i]))
 			decode_warning(d, node_get(n, forwarding[i]), "%s has no effect with %s", forwarding[i], action);
 }
 
@@ -102,7 +102,7 @@ static bool check_actions(struct decoder *d, const struct node *n)
 	ok = check_excludes(d, n, "redirect", redirect_excludes) && ok;
 	ok = check_excludes(d, n, "directResponse", direct_excludes) && ok;
 	ok = check_excludes(d, n, "mirror", mirror_excludes) && ok;
-	if (!has_action(n) && !is_written(n, "delegate"))
+	if (!has_action(n) && !node_has(n, "delegate"))
 		ok = decode_error(d, n, "needs an action: route, redirect or directResponse");
 	warn_without_effect(d, n);
 	return ok;

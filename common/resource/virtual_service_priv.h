@@ -9,14 +9,6 @@
 
 #include "sallyport/resource/virtual_service.h"
 
-/* Was the member written, and not as null? */
-static inline bool is_written(const struct node *n, const char *key)
-{
-	const struct node *value = node_get(n, key);
-
-	return value != NULL && value->kind != NODE_NULL;
-}
-
 /* virtual_service_string_match.c */
 struct string_match_rule {
 	bool empty_prefix;	/* uri: an empty prefix is allowed */

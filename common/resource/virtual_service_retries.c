@@ -121,7 +121,7 @@ bool vs_decode_retries(struct decoder *d, const struct node *n, void *out, const
 	r->backoff_ms = RETRY_BACKOFF_MS;
 	ok = decode_mapping(d, n, retry_fields, r);
 	if (ok && r->attempts == 0 &&
-	    (is_written(n, "perTryTimeout") || r->on != 0 || is_written(n, "retryRemoteLocalities")))
+	    (node_has(n, "perTryTimeout") || r->on != 0 || node_has(n, "retryRemoteLocalities")))
 		ok = decode_error(d, n, "no attempts: give attempts, or drop perTryTimeout, retryOn and "
 				  "retryRemoteLocalities");
 	if (r->on == 0)

@@ -158,5 +158,7 @@ struct meta {
 /* The value of a label or annotation; absent slice: none. */
 struct slice meta_label(const struct meta *m, const char *key);
 struct slice meta_annotation(const struct meta *m, const char *key);
+/* Annotations that only other kinds or the mesh itself may carry; false: an error was added. */
+bool meta_check_annotations(struct decoder *d, const struct meta *m);
 
 #endif

@@ -43,4 +43,12 @@ enum outcome yaml_read(struct arena *a, const char *file, struct slice bytes, st
 /* NULL: no such key, or not a mapping. */
 struct node *node_get(const struct node *n, const char *key);
 
+/* Was the member written, and not as null? */
+static inline bool node_has(const struct node *n, const char *key)
+{
+	const struct node *value = node_get(n, key);
+
+	return value != NULL && value->kind != NODE_NULL;
+}
+
 #endif
