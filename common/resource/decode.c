@@ -71,6 +71,21 @@ bool decode_problem(struct decoder *d, enum severity severity, struct where wher
 	return severity != SEVERITY_ERROR;
 }
 
+bool decode_problem_item(struct decoder *d, enum severity severity, struct where where,
+			 const char *key, size_t index, const char *fmt, ...)
+{
+	size_t mark = decode_push(d, key);
+	struct node at = { .where = where };
+	va_list args;
+
+	decode_push_index(d, index);
+	va_start(args, fmt);
+	add_problem(d, severity, &at, fmt, args);
+	va_end(args);
+	decode_pop(d, mark);
+	return severity != SEVERITY_ERROR;
+}
+
 /* --- path ---------------------------------------------------------------------------------- */
 
 static size_t push_text(struct decoder *d, const char *before, struct slice text,

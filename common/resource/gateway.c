@@ -191,13 +191,20 @@ static bool decode_bind(struct decoder *d, const struct node *n, void *out, cons
 
 /* --- servers ------------------------------------------------------------------------------- */
 
+/* A server while it is read; its first member is what the other decoders see. */
+struct server_draft {
+	struct server server;
+	bool tls_is_read;
+};
+
 static bool decode_server_tls(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
-	struct server *s = out;
+	struct server_draft *draft = out;
 
 	(void)arg;
-	s->tls = arena_new(d->arena, struct server_tls);
-	return server_tls_decode(d, n, s->tls);
+	draft->server.tls = arena_new(d->arena, struct server_tls);
+	draft->tls_is_read = server_tls_decode(d, n, draft->server.tls);
+	return draft->tls_is_read;
 }
 
 static const struct field server_fields[] = {
@@ -225,14 +232,19 @@ static bool check_number(struct decoder *d, const struct node *n, const struct s
 {
 	bool is_socket = s->bind_kind == BIND_UNIX || s->bind_kind == BIND_ABSTRACT;
 	const struct node *port = node_get(n, "port"), *number = node_get(port, "number");
+	size_t mark;
 
 	if (number == NULL || number->kind == NODE_NULL || s->number == UINT32_MAX)
 		return true;	/* told already */
-	if (is_socket && s->number != 0)
-		return decode_error(d, number, "port number must be 0 for a unix socket");
-	if (!is_socket && s->number == 0)
-		return decode_error(d, number, "port.number: number 0 out of range 1..65535");
-	return true;
+	if (is_socket == (s->number == 0))
+		return true;
+	mark = decode_push(d, "port.number");
+	if (is_socket)
+		decode_error(d, number, "port number must be 0 for a unix socket");
+	else
+		decode_error(d, number, "number 0 out of range 1..65535");
+	decode_pop(d, mark);
+	return false;
 }
 
 /* G22: a plaintext protocol beside TLS settings. */
@@ -306,21 +318,21 @@ static void decide_served(struct decoder *d, const struct node *n, struct server
 
 static bool decode_server(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
+	struct server_draft draft = { .server = { .where = n->where, .protocol = GATEWAY_PROTOCOL_COUNT } };
+	bool ok = decode_mapping(d, n, server_fields, &draft), on_tls_port;
 	struct server *s = out;
-	bool ok, on_tls_port;
 	size_t mark;
 
 	(void)arg;
-	s->where = n->where;
-	s->protocol = GATEWAY_PROTOCOL_COUNT;
-	ok = decode_mapping(d, n, server_fields, s);
+	*s = draft.server;
 	if (n->kind != NODE_MAPPING)
 		return false;
 	ok = check_number(d, n, s) && ok;
 	on_tls_port = s->protocol == GATEWAY_HTTPS || s->protocol == GATEWAY_TLS || is_tcp_family(s->protocol);
 	if (s->protocol < GATEWAY_PROTOCOL_COUNT)
 		ok = choose_family(d, n, s) && ok;
-	if (s->tls != NULL && node_get(n, "tls")->kind == NODE_MAPPING) {
+	/* Rules about fields that could not be read would only repeat that. */
+	if (s->tls != NULL && draft.tls_is_read) {
 		mark = decode_push(d, "tls");
 		ok = server_tls_check(d, node_get(n, "tls"), s->tls, on_tls_port) && ok;
 		decode_pop(d, mark);
@@ -355,9 +367,9 @@ static void check_port_names(struct decoder *d, const struct gateway *g)
 		for (size_t j = 0; j < i && s->port_name.len > 0; j++) {
 			if (!slice_eq(s->port_name, g->servers.items[j].port_name))
 				continue;
-			decode_problem(d, SEVERITY_ERROR, s->where, "port name \"%.*s\" used twice: first "
-				       "in line %u", SLICE_ARG(s->port_name),
-				       g->servers.items[j].where.line);
+			decode_problem_item(d, SEVERITY_ERROR, s->where, "servers", i, "port name \"%.*s\" "
+					    "used twice: first in the server of line %u",
+					    SLICE_ARG(s->port_name), g->servers.items[j].where.line);
 			break;
 		}
 	}
@@ -371,8 +383,9 @@ static void check_server_names(struct decoder *d, const struct gateway *g)
 		for (size_t j = 0; j < i && s->name.len > 0; j++) {
 			if (!slice_eq(s->name, g->servers.items[j].name))
 				continue;
-			decode_problem(d, SEVERITY_NOTE, s->where, "server name \"%.*s\" used twice: their "
-				       "statistics are counted together", SLICE_ARG(s->name));
+			decode_problem_item(d, SEVERITY_NOTE, s->where, "servers", i, "server name \"%.*s\" "
+					    "used twice: their statistics are counted together",
+					    SLICE_ARG(s->name));
 			break;
 		}
 	}

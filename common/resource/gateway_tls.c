@@ -373,14 +373,14 @@ static bool check_pins(struct decoder *d, const struct server_tls *tls)
 
 	for (size_t i = 0; i < tls->spki_pins.count; i++)
 		if (tls->spki_pins.items[i].text.at != NULL && !is_spki_pin(tls->spki_pins.items[i].text))
-			ok = decode_problem(d, SEVERITY_ERROR, tls->spki_pins.items[i].where,
-					    "verifyCertificateSpki[%zu]: no base64 of a SHA-256: 44 "
-					    "characters are needed", i);
+			ok = decode_problem_item(d, SEVERITY_ERROR, tls->spki_pins.items[i].where,
+						 "verifyCertificateSpki", i, "no base64 of a SHA-256: 44 "
+						 "characters are needed");
 	for (size_t i = 0; i < tls->hash_pins.count; i++)
 		if (tls->hash_pins.items[i].text.at != NULL && !is_hash_pin(tls->hash_pins.items[i].text))
-			ok = decode_problem(d, SEVERITY_ERROR, tls->hash_pins.items[i].where,
-					    "verifyCertificateHash[%zu]: no SHA-256 in hex: 64 digits, or "
-					    "95 characters with colons, are needed", i);
+			ok = decode_problem_item(d, SEVERITY_ERROR, tls->hash_pins.items[i].where,
+						 "verifyCertificateHash", i, "no SHA-256 in hex: 64 digits, or "
+						 "95 characters with colons, are needed");
 	return ok;
 }
 
@@ -401,12 +401,13 @@ static void check_client_settings(struct decoder *d, const struct node *n, const
 }
 
 /* What is checked but not served yet, beside the fields that say so themselves. */
-static void tell_what_is_later(struct decoder *d, const struct node *n, const struct server_tls *tls)
+static void tell_what_is_later(struct decoder *d, const struct node *n, const struct server_tls *tls,
+			       bool on_tls_port)
 {
 	const struct node *several = tls->credential_names.count > 1 ? node_get(n, "credentialNames") :
 				     tls->certificates.count > 1 ? node_get(n, "tlsCertificates") : NULL;
 
-	if (tls->mode_set && tls->mode != SERVER_TLS_SIMPLE)
+	if (tls->mode_set && tls->mode != SERVER_TLS_SIMPLE && (on_tls_port || is_terminating(tls->mode)))
 		decode_warning(d, node_get(n, "mode"), "mode %s " DECODE_NOT_OBEYED ": this server is not "
 			       "opened", modes[tls->mode]);
 	if (several != NULL)
@@ -443,6 +444,6 @@ bool server_tls_check(struct decoder *d, const struct node *n, struct server_tls
 	if (on_tls_port && !tls->mode_set && has_certificates(tls))	/* G51 */
 		decode_warning(d, n, "mode is not set and defaults to PASSTHROUGH, which serves none of "
 			       "these certificates: write mode: SIMPLE");
-	tell_what_is_later(d, n, tls);
+	tell_what_is_later(d, n, tls, on_tls_port);
 	return ok;
 }

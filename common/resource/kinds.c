@@ -200,7 +200,7 @@ static bool check_version(struct decoder *d, const struct kind *k, const struct 
 					k->versions[i]);
 	if (version->kind != NODE_SCALAR)
 		return decode_error(d, version, "apiVersion must be a string: write %s", names);
-	return decode_error(d, version, "apiVersion \"%.*s\" has no such kind: write %s",
+	return decode_error(d, version, "unknown apiVersion \"%.*s\" of this kind: write %s",
 			    SLICE_ARG(version->text), names);
 }
 

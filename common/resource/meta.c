@@ -8,6 +8,7 @@
 #include "sallyport/hostname.h"
 
 #define NAME_BYTES_MAX	253u
+#define UNNAMED		"default"	/* kinds that need no name */
 
 /* Two digits or more of an RFC 3339 time; -1: not digits. */
 static int digits(const char *at, int count)
@@ -141,11 +142,12 @@ static const struct field meta_fields[] = {
 };
 
 /* Problems of the metadata itself should already name the document. */
-static void name_decoder(struct decoder *d, const struct node *metadata, const char *default_ns)
+static void name_decoder(struct decoder *d, const struct node *metadata, const char *default_ns,
+			 const char *default_name)
 {
 	const struct node *name = node_get(metadata, "name"), *ns = node_get(metadata, "namespace");
 
-	d->name = name != NULL && name->kind == NODE_SCALAR && name->text.len > 0 ? name->text.at : "?";
+	d->name = name != NULL && name->kind == NODE_SCALAR && name->text.len > 0 ? name->text.at : default_name;
 	d->ns = ns != NULL && ns->kind == NODE_SCALAR && ns->text.len > 0 ? ns->text.at : default_ns;
 }
 
@@ -159,7 +161,7 @@ struct meta *meta_decode(struct decoder *d, const struct node *root, const char 
 
 	m->kind = d->kind;
 	m->where = root->where;
-	name_decoder(d, metadata, default_ns);
+	name_decoder(d, metadata, default_ns, name_needed ? "?" : UNNAMED);
 	mark = decode_push(d, "metadata");
 	if (!absent)
 		decode_mapping(d, metadata, meta_fields, m);
@@ -168,11 +170,12 @@ struct meta *meta_decode(struct decoder *d, const struct node *root, const char 
 		m->ns = slice_of(default_ns);
 	if (m->name.at != NULL)
 		return m;
-	m->name = SLICE("");
+	m->name = SLICE(UNNAMED);
 	if (!name_needed)
 		return m;
-	/* A bad name was told already. */
-	if (absent || node_get(metadata, "name") == NULL || node_get(metadata, "name")->kind == NODE_NULL)
+	/* A bad name, or metadata that is no mapping, was told already. */
+	if (absent || (metadata->kind == NODE_MAPPING && (node_get(metadata, "name") == NULL ||
+							  node_get(metadata, "name")->kind == NODE_NULL)))
 		decode_error(d, absent ? root : metadata, "metadata.name is missing: give the document a name");
 	return NULL;
 }

@@ -125,15 +125,15 @@ static void check_ports(struct decoder *d, const struct service *s)
 		const struct kube_port *p = &s->ports.items[i];
 
 		if (p->name.len == 0 && s->ports.count > 1)
-			decode_problem(d, SEVERITY_ERROR, p->where, "ports[%zu]: name is required where there "
-				       "are several ports", i);
+			decode_problem_item(d, SEVERITY_ERROR, p->where, "ports", i, "name is required where there "
+				       "are several ports");
 		for (size_t j = 0; j < i; j++) {
 			if (p->name.len > 0 && slice_eq(p->name, s->ports.items[j].name))
-				decode_problem(d, SEVERITY_ERROR, p->where, "ports[%zu]: port name \"%.*s\" used "
-					       "twice", i, SLICE_ARG(p->name));
+				decode_problem_item(d, SEVERITY_ERROR, p->where, "ports", i, "port name \"%.*s\" used "
+					       "twice", SLICE_ARG(p->name));
 			if (p->number == s->ports.items[j].number && p->number != 0 &&
 			    (p->protocol == SERVICE_UDP) == (s->ports.items[j].protocol == SERVICE_UDP))
-				decode_problem(d, SEVERITY_ERROR, p->where, "ports[%zu]: port %u used twice", i,
+				decode_problem_item(d, SEVERITY_ERROR, p->where, "ports", i, "port %u used twice",
 					       p->number);
 		}
 	}
@@ -160,13 +160,14 @@ static void read_alias(struct decoder *d, const struct node *spec, const struct 
 static void read_visibility(struct decoder *d, const struct meta *m, struct service *s)
 {
 	struct slice rest = meta_annotation(m, "networking.istio.io/exportTo"), piece;
-	size_t most = 1;
+	size_t most = 1, path_len = d->path_len;
 
 	for (size_t i = 0; i < rest.len; i++)
 		most += rest.at[i] == ',';
 	if (rest.at == NULL)
 		return;
 	s->export_to.items = arena_array(d->arena, struct located_slice, most);
+	d->path_len = 0;	/* it is not of the spec */
 	while (rest.at != NULL) {
 		piece = slice_trim(slice_cut(&rest, ','));
 		if (!slice_eq(piece, SLICE("*")) && !slice_eq(piece, SLICE(".")) &&
@@ -176,6 +177,7 @@ static void read_visibility(struct decoder *d, const struct meta *m, struct serv
 		else
 			s->export_to.items[s->export_to.count++] = (struct located_slice){ piece, m->where };
 	}
+	d->path_len = path_len;
 }
 
 static void check_meta(struct decoder *d, const struct meta *m)

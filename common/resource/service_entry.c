@@ -250,8 +250,11 @@ static bool is_dynamic(const struct service_entry *e)
 	return e->resolution == RESOLUTION_DYNAMIC_DNS;
 }
 
-#define error_at(d, where, ...)		decode_problem((d), SEVERITY_ERROR, (where), __VA_ARGS__)
-#define warning_at(d, where, ...)	decode_problem((d), SEVERITY_WARNING, (where), __VA_ARGS__)
+#define error_at(d, where, ...)	decode_problem((d), SEVERITY_ERROR, (where), __VA_ARGS__)
+#define item_error(d, where, key, i, ...) \
+	decode_problem_item((d), SEVERITY_ERROR, (where), (key), (i), __VA_ARGS__)
+#define item_warning(d, where, key, i, ...) \
+	decode_problem_item((d), SEVERITY_WARNING, (where), (key), (i), __VA_ARGS__)
 
 static void check_hosts(struct decoder *d, const struct service_entry *e, const struct node *spec)
 {
@@ -262,14 +265,12 @@ static void check_hosts(struct decoder *d, const struct service_entry *e, const 
 		if (host.at == NULL)
 			continue;
 		if (is_dynamic(e) && !hostname_is_wild(host))
-			error_at(d, where, "hosts[%zu]: host must be wildcarded for resolution mode DYNAMIC_DNS",
-				 i);
+			item_error(d, where, "hosts", i, "host must be wildcarded for resolution mode DYNAMIC_DNS");
 		if (hostname_is_wild(host) && !slice_starts(host, SLICE("*.")) && !is_dynamic(e))
-			warning_at(d, where, "hosts[%zu]: partial wildcard \"%.*s\" not allowed: write *.domain",
-				   i, SLICE_ARG(host));
+			item_warning(d, where, "hosts", i, "partial wildcard \"%.*s\" not allowed: write *.domain", SLICE_ARG(host));
 		if (is_dns(e) && e->endpoints.count == 0 && !e->has_selector && hostname_is_wild(host))
-			error_at(d, where, "hosts[%zu]: wildcard \"%.*s\" cannot be resolved: name the host, or "
-				 "give endpoints", i, SLICE_ARG(host));
+			item_error(d, where, "hosts", i, "wildcard \"%.*s\" cannot be resolved: name the host, or "
+				 "give endpoints", SLICE_ARG(host));
 	}
 	if (e->hosts.count == 0 && node_get(spec, "hosts") != NULL &&
 	    node_get(spec, "hosts")->kind == NODE_SEQUENCE && node_get(spec, "hosts")->count == 0)
@@ -283,8 +284,8 @@ static void check_addresses(struct decoder *d, const struct service_entry *e)
 			 "DYNAMIC_DNS");
 	for (size_t i = 0; i < e->addresses.count && is_dns(e); i++)
 		if (slice_find(e->addresses.items[i].text, '/') >= 0)
-			error_at(d, e->addresses.items[i].where, "addresses[%zu]: CIDR addresses are allowed "
-				 "only for NONE/STATIC resolution types", i);
+			item_error(d, e->addresses.items[i].where, "addresses", i, "CIDR addresses are allowed "
+				 "only for NONE/STATIC resolution types");
 }
 
 static void check_port_twice(struct decoder *d, const struct service_entry *e, size_t i)
@@ -295,11 +296,11 @@ static void check_port_twice(struct decoder *d, const struct service_entry *e, s
 		const struct service_port *before = &e->ports.items[j];
 
 		if (p->number != 0 && p->number == before->number)
-			error_at(d, p->where, "ports[%zu]: service entry port %u already defined in line %u", i,
+			item_error(d, p->where, "ports", i, "service entry port %u already defined in line %u",
 				 p->number, before->where.line);
 		if (p->name.len > 0 && slice_eq(p->name, before->name))
-			error_at(d, p->where, "ports[%zu]: service entry port name \"%.*s\" already defined in "
-				 "line %u", i, SLICE_ARG(p->name), before->where.line);
+			item_error(d, p->where, "ports", i, "service entry port name \"%.*s\" already defined in "
+				 "line %u", SLICE_ARG(p->name), before->where.line);
 	}
 }
 
@@ -311,16 +312,16 @@ static void check_ports(struct decoder *d, const struct service_entry *e)
 		check_port_twice(d, e, i);
 		if (is_dynamic(e) && p->protocol != SERVICE_HTTP && !service_protocol_is_http2(p->protocol) &&
 		    p->protocol != SERVICE_TLS)
-			error_at(d, p->where, "ports[%zu]: only HTTP, TLS, GRPC, and HTTP2 protocols are "
-				 "supported for resolution type DYNAMIC_DNS", i);
+			item_error(d, p->where, "ports", i, "only HTTP, TLS, GRPC, and HTTP2 protocols are "
+				 "supported for resolution type DYNAMIC_DNS");
 		if (e->resolution != RESOLUTION_NONE && e->hosts.count > 1 && !is_http(p->protocol) &&
 		    !is_tls(p->protocol))
-			error_at(d, p->where, "ports[%zu]: multiple hosts provided with non-HTTP, non-TLS ports: "
-				 "set protocol, or write one ServiceEntry a host", i);
+			item_error(d, p->where, "ports", i, "multiple hosts provided with non-HTTP, non-TLS ports: "
+				 "set protocol, or write one ServiceEntry a host");
 		if (is_dns(e) && e->addresses.count > 0 && e->hosts.count > 1 && !is_http(p->protocol) &&
 		    p->protocol != SERVICE_AUTO && p->protocol != SERVICE_UDP)
-			warning_at(d, p->where, "ports[%zu]: service entry can not have more than one host "
-				   "specified simultaneously with address and tcp port", i);
+			item_warning(d, p->where, "ports", i, "service entry can not have more than one host "
+				   "specified simultaneously with address and tcp port");
 	}
 }
 

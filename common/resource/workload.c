@@ -43,11 +43,12 @@ static bool decode_address(struct decoder *d, const struct node *n, void *out, c
 		return read_unix(d, n, slice_from(text, strlen("unix://")), w);
 	if (hostname_is_ip(text))
 		return true;
-	w->address_kind = ADDRESS_NAME;
+	w->address_kind = ADDRESS_NONE;
 	if (!hostname_is_domain(text))
 		return decode_error(d, n, "\"%.*s\" is no IP address, host name or unix:// path%s",
 				    SLICE_ARG(text), slice_find(text, ':') >= 0 ?
 				    "; a port belongs into ports, brackets are not needed" : "");
+	w->address_kind = ADDRESS_NAME;
 	w->address = hostname_normalise(d->arena, text);
 	return true;
 }

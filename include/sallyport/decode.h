@@ -59,6 +59,10 @@ void decode_note(struct decoder *d, const struct node *n, const char *fmt, ...)
 /* The same at a place that was kept: of a key, a located_slice, an entry. False for an error. */
 bool decode_problem(struct decoder *d, enum severity severity, struct where where,
 		    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* The same for item `index` of the list `key` below the current path. */
+bool decode_problem_item(struct decoder *d, enum severity severity, struct where where,
+			 const char *key, size_t index, const char *fmt, ...)
+	__attribute__((format(printf, 6, 7)));
 /* How a value that is checked but not obeyed is told of; the path stands before it. */
 #define DECODE_NOT_OBEYED	"is accepted but not obeyed yet"
 /* "a list", "a mapping", ...: what was found, for messages. */
