@@ -326,6 +326,10 @@ static void release_all(struct transport *t)
 
 void transport_close(struct transport *t)
 {
+	if (t->resume_asked) {
+		LIST_REMOVE(t, resume_link);
+		t->resume_asked = false;
+	}
 	if (t->flush_asked) {
 		TAILQ_REMOVE(&t->worker->to_flush, t, flush_link);
 		t->flush_asked = false;

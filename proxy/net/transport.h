@@ -59,6 +59,8 @@ struct transport {
 	int saved_errno;
 	uint64_t bytes_in, bytes_out;	/* on the wire, for statistics */
 	TAILQ_ENTRY(transport) flush_link;
+	bool resume_asked;
+	LIST_ENTRY(transport) resume_link;
 	char tls_error[120];
 };
 

@@ -72,6 +72,7 @@ struct worker *worker_create(unsigned id)
 	w->id = id;
 	w->base = create_base();
 	TAILQ_INIT(&w->to_flush);
+	LIST_INIT(&w->to_resume);
 	STAILQ_INIT(&w->graves);
 	STAILQ_INIT(&w->inbox);
 	pthread_mutex_init(&w->inbox_lock, NULL);
@@ -116,9 +117,28 @@ static void end_turn(struct worker *w)
 	w->wall_us = 0;
 }
 
+/* Those that gave way in the turn before; who gives way again waits for the next one. */
+static void resume_all(struct worker *w)
+{
+	LIST_HEAD(, transport) due = { LIST_FIRST(&w->to_resume) };
+	struct transport *t = LIST_FIRST(&due);
+
+	LIST_INIT(&w->to_resume);
+	if (t != NULL)
+		t->resume_link.le_prev = &LIST_FIRST(&due);
+	while ((t = LIST_FIRST(&due)) != NULL) {
+		LIST_REMOVE(t, resume_link);
+		t->resume_asked = false;
+		t->events->on_readable(t->owner);
+	}
+}
+
 void worker_turn(struct worker *w)
 {
-	event_base_loop(w->base, EVLOOP_ONCE);
+	bool more = !LIST_EMPTY(&w->to_resume);
+
+	event_base_loop(w->base, EVLOOP_ONCE | (more ? EVLOOP_NONBLOCK : 0));
+	resume_all(w);
 	end_turn(w);
 }
 
@@ -379,4 +399,12 @@ void worker_flush_later(struct worker *w, struct transport *t)
 		return;
 	t->flush_asked = true;
 	TAILQ_INSERT_TAIL(&w->to_flush, t, flush_link);
+}
+
+void worker_resume_later(struct worker *w, struct transport *t)
+{
+	if (t->resume_asked || t->fd < 0)
+		return;
+	t->resume_asked = true;
+	LIST_INSERT_HEAD(&w->to_resume, t, resume_link);
 }

@@ -54,6 +54,7 @@ struct worker {
 	int64_t date_s;
 
 	TAILQ_HEAD(, transport) to_flush;
+	LIST_HEAD(, transport) to_resume;
 	STAILQ_HEAD(, grave) graves;
 
 	char *small_blocks, *large_blocks;	/* free buffers, linked through their first bytes */
@@ -111,5 +112,8 @@ void worker_bury(struct worker *w, struct grave *g, void (*bury)(struct worker *
 void worker_bury_all(struct worker *w);
 /* Has transport_flush() called before the worker sleeps. */
 void worker_flush_later(struct worker *w, struct transport *t);
+/* Has on_readable() called in the next turn, after what came in meanwhile: for who stops reading
+ * although there is more, to give others their turn. */
+void worker_resume_later(struct worker *w, struct transport *t);
 
 #endif

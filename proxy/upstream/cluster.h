@@ -84,7 +84,6 @@ struct cluster_counters {
 };
 
 struct cluster_state;
-const struct cluster_counters *cluster_state_counters(const struct cluster_state *s);
 struct cluster_counters *cluster_counters(const struct cluster *c);
 
 /* Worker: an endpoint by the cluster's policy; NULL: no healthy one. The reference is the
@@ -103,11 +102,15 @@ struct cluster_registry *cluster_registry_create(struct event_base *base, struct
 						 unsigned worker_count, endpoint_left_fn *left);
 /* The workers have been joined. */
 void cluster_registry_free(struct cluster_registry **rp);
-/* Finds or makes the state of each cluster and sets ->state. Nothing is published yet. */
+/* Finds or makes the state of each cluster and sets ->state, which stays alive until
+ * clusters_release(). Nothing is published yet. */
 void cluster_registry_prepare(struct cluster_registry *r, struct cluster *const *clusters, size_t count);
-/* The snapshot of these clusters serves from now on: publishes their endpoints, starts and stops
- * resolving, drops what only the old snapshot named once nobody refers to it. */
+/* The snapshot of these clusters is about to serve: publishes their endpoints, starts and stops
+ * resolving, drops what only the old snapshot named once that was released. */
 void cluster_registry_activate(struct cluster_registry *r, struct cluster *const *clusters, size_t count);
+/* Any thread: the snapshot of these clusters is being freed; clears ->state. Before
+ * cluster_registry_free(). */
+void clusters_release(struct cluster *const *clusters, size_t count);
 /* All names had their first answer or failure (readiness). */
 bool cluster_registry_resolved(const struct cluster_registry *r);
 /* For show clusters: calls `visit` for each endpoint now published. */

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * connection.c - the life of one connection to an endpoint: connecting, active, idle, closed. */
+#include <assert.h>
+#include <stdio.h>
+
+#include "proxy/http/pump.h"
+#include "proxy/upstream/connection_priv.h"
+
+#define DETAIL_MAX	160
+
+#define CONNECTION_AS_TEXT(name)	#name,
+static const char *const state_name[] = { CONNECTION_STATES(CONNECTION_AS_TEXT) };
+
+#define TO(name)	(1u << CONNECTION_##name)
+static const uint8_t may_follow[CONNECTION_STATE_COUNT] = {
+	[CONNECTION_CONNECTING] = TO(ACTIVE) | TO(IDLE) | TO(CLOSED),
+	[CONNECTION_ACTIVE]     = TO(IDLE) | TO(CLOSED),
+	[CONNECTION_IDLE]       = TO(ACTIVE) | TO(CLOSED),
+	[CONNECTION_CLOSED]     = 0,
+};
+static_assert(COUNT_OF(state_name) == CONNECTION_STATE_COUNT, "every state can be printed");
+
+static void on_upstream_timeout(struct timer *t);
+static void go_idle(struct upstream_connection *u);
+
+/* The one writer of `state`; keeps the counts of requests and idle connections. */
+static void enter(struct upstream_connection *u, enum connection_state next)
+{
+	struct pool_counters *k = &u->pool->counters;
+
+	if (!(may_follow[u->state] & 1u << next))
+		fatal("connection to %.*s: %s cannot lead to %s", SLICE_ARG(u->endpoint->text),
+		      state_name[u->state], state_name[next]);
+	if (u->state == CONNECTION_ACTIVE) {
+		atomic_fetch_sub_explicit(&u->endpoint->active, 1, memory_order_relaxed);
+		pool_count(&k->active, -1);
+	}
+	if (u->state == CONNECTION_IDLE)
+		pool_count(&k->idle, -1);
+	if (next == CONNECTION_ACTIVE) {
+		atomic_fetch_add_explicit(&u->endpoint->active, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&u->endpoint->requests, 1, memory_order_relaxed);
+		pool_count(&k->active, 1);
+	}
+	if (next == CONNECTION_IDLE)
+		pool_count(&k->idle, 1);
+	u->state = next;
+}
+
+static void bury(struct worker *w, struct grave *g)
+{
+	struct upstream_connection *u = container_of(g, struct upstream_connection, grave);
+
+	if (u->codec != NULL)
+		u->codec->ops->destroy(u->codec);
+	endpoint_unref(&u->endpoint);
+	worker_recycle(w, WORKER_UPSTREAM, u);
+}
+
+void connection_close(struct upstream_connection *u)
+{
+	if (u->state == CONNECTION_CLOSED)
+		return;
+	enter(u, CONNECTION_CLOSED);
+	LIST_REMOVE(u, link);
+	timer_cancel(u->pool->worker, &u->timer);
+	transport_close(&u->transport);
+	worker_bury(u->pool->worker, &u->grave, bury);
+}
+
+void connection_abandon(struct upstream_connection *u)
+{
+	struct pool_request *q = u->waiting;
+
+	u->waiting = NULL;
+	if (q != NULL) {
+		q->connecting = NULL;
+		q->on_failed(q->owner, RESET_LOCAL_RESET, NULL);
+	}
+	if (u->codec != NULL && u->state == CONNECTION_ACTIVE)
+		u->codec->ops->failed(u->codec, RESET_LOCAL_RESET);
+	connection_close(u);
+}
+
+/* --- connecting --------------------------------------------------------------------------------- */
+
+/* Closes first: what the asker does next finds no trace of this one. */
+static void connect_failed(struct upstream_connection *u, enum reset_reason why, const char *detail)
+{
+	struct pool_request *q = u->waiting;
+
+	atomic_fetch_add_explicit(&u->endpoint->connect_failures, 1, memory_order_relaxed);
+	u->waiting = NULL;
+	if (q != NULL)
+		atomic_fetch_add_explicit(why == RESET_CONNECTION_TIMEOUT ? &u->counters->connect_timeouts :
+									    &u->counters->connect_failures,
+					  1, memory_order_relaxed);
+	connection_close(u);
+	if (q == NULL)
+		return;
+	q->connecting = NULL;
+	q->on_failed(q->owner, why, detail);
+}
+
+static const struct codec_events codec_events;
+
+static void on_upstream_connected(void *owner, enum outcome how)
+{
+	struct upstream_connection *u = owner;
+	struct pool_request *q = u->waiting;
+	char detail[DETAIL_MAX];
+
+	if (how != OK) {
+		if (u->transport.local_failure) {
+			connect_failed(u, RESET_LOCAL_CONNECTION_FAILURE, NULL);
+			return;
+		}
+		snprintf(detail, sizeof(detail), "delayed connect error: %s",
+			 transport_error(&u->transport));
+		connect_failed(u, RESET_REMOTE_CONNECTION_FAILURE, detail);
+		return;
+	}
+	u->codec = http1_client(&u->transport, u->pool->settings, &codec_events, u);
+	u->waiting = NULL;
+	if (q == NULL)
+		go_idle(u);
+	else
+		connection_hand_over(u, q);
+}
+
+/* --- carrying requests -------------------------------------------------------------------------- */
+
+void connection_hand_over(struct upstream_connection *u, struct pool_request *q)
+{
+	struct endpoint_pool *ep = pool_of(u->pool, u->endpoint);
+
+	u->reused = u->served > 0;
+	u->served++;
+	enter(u, CONNECTION_ACTIVE);
+	LIST_REMOVE(u, link);
+	LIST_INSERT_HEAD(&ep->busy, u, link);
+	q->connecting = NULL;
+	q->on_ready(q->owner, u);
+	/* The asker has changed its mind and opened no stream. */
+	if (u->state == CONNECTION_ACTIVE && u->codec->ops->can_open(u->codec))
+		go_idle(u);
+}
+
+static bool may_be_reused(const struct upstream_connection *u)
+{
+	const struct transport *t = &u->transport;
+
+	return !u->draining && !t->dead && !t->eof && !t->rdhup && buffer_len(&t->in) == 0 &&
+	       (u->served_max == 0 || u->served < u->served_max) && u->codec->ops->can_open(u->codec);
+}
+
+/* The deadline moves with each use, which only stores it: the timer is not taken out meanwhile. */
+static void go_idle(struct upstream_connection *u)
+{
+	struct worker *w = u->pool->worker;
+
+	if (!may_be_reused(u)) {
+		connection_close(u);
+		return;
+	}
+	enter(u, CONNECTION_IDLE);
+	LIST_REMOVE(u, link);
+	LIST_INSERT_HEAD(&pool_of(u->pool, u->endpoint)->idle, u, link);
+	if (u->idle_ms > 0)
+		timer_set(w, &u->timer, worker_now_ms(w) + u->idle_ms, on_upstream_timeout);
+	else
+		timer_cancel(w, &u->timer);
+}
+
+bool connection_is_quiet(struct upstream_connection *u)
+{
+	struct transport *t = &u->transport;
+
+	/* An edge that came in this turn and was not looked at yet. */
+	return !t->dead && !t->rdhup && (!t->readable || transport_fill(t, 0) == AGAIN);
+}
+
+static void on_upstream_timeout(struct timer *t)
+{
+	struct upstream_connection *u = container_of(t, struct upstream_connection, timer);
+
+	switch (u->state) {
+	case CONNECTION_CONNECTING:
+		connect_failed(u, RESET_CONNECTION_TIMEOUT, NULL);
+		break;
+	case CONNECTION_IDLE:
+		pool_count(&u->pool->counters.idle_timeouts, 1);
+		connection_close(u);
+		break;
+	case CONNECTION_ACTIVE:
+	case CONNECTION_CLOSED:
+	case CONNECTION_STATE_COUNT:
+		break;
+	}
+}
+
+static void on_codec_idle(void *connection)
+{
+	struct upstream_connection *u = connection;
+
+	if (u->state == CONNECTION_ACTIVE)
+		go_idle(u);
+}
+
+static void on_codec_wants_input(void *connection)
+{
+	struct upstream_connection *u = connection;
+
+	codec_pump(u->codec);
+}
+
+static void on_codec_close(void *connection, bool lingering)
+{
+	(void)lingering;
+	connection_close(connection);
+}
+
+static const struct codec_events codec_events = {
+	.on_idle = on_codec_idle,
+	.on_wants_input = on_codec_wants_input,
+	.on_close = on_codec_close,
+};
+
+/* --- what the transport says -------------------------------------------------------------------- */
+
+static void on_upstream_readable(void *owner)
+{
+	struct upstream_connection *u = owner;
+
+	if (u->state == CONNECTION_ACTIVE) {
+		codec_pump(u->codec);
+		return;
+	}
+	/* Nobody asked: the peer has closed, or what it sends belongs to no request. */
+	if (u->state == CONNECTION_IDLE && !connection_is_quiet(u)) {
+		pool_count(&u->pool->counters.closed_by_peer, 1);
+		connection_close(u);
+	}
+}
+
+static void on_upstream_writable(void *owner)
+{
+	struct upstream_connection *u = owner;
+
+	if (u->state == CONNECTION_ACTIVE)
+		u->codec->ops->writable(u->codec);
+}
+
+static void on_upstream_closed(void *owner)
+{
+	struct upstream_connection *u = owner;
+
+	if (u->state == CONNECTION_ACTIVE)
+		u->codec->ops->failed(u->codec, RESET_CONNECTION_TERMINATION);
+	connection_close(u);
+}
+
+static const struct transport_events transport_events = {
+	.on_readable = on_upstream_readable,
+	.on_writable = on_upstream_writable,
+	.on_connected = on_upstream_connected,
+	.on_closed = on_upstream_closed,
+};
+
+void connection_open(struct pool *p, const struct cluster *c, struct endpoint *e, struct pool_request *q)
+{
+	struct upstream_connection *u = worker_alloc(p->worker, WORKER_UPSTREAM, sizeof(*u));
+
+	*u = (struct upstream_connection){ .pool = p, .endpoint = endpoint_ref(e), .waiting = q,
+					   .counters = cluster_counters(c), .idle_ms = c->idle_timeout_ms,
+					   .served_max = c->max_requests_per_connection };
+	q->connecting = u;
+	LIST_INSERT_HEAD(&pool_of(p, e)->busy, u, link);
+	pool_count(&p->counters.connects, 1);
+	atomic_fetch_add_explicit(&e->connects, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&u->counters->connections, 1, memory_order_relaxed);
+	timer_set(p->worker, &u->timer, worker_now_ms(p->worker) + c->connect_timeout_ms, on_upstream_timeout);
+	transport_connect(&u->transport, p->worker, (const struct sockaddr *)&e->sockaddr, e->sockaddr_len,
+			  &transport_events, u);
+}
+
+struct codec *upstream_codec(struct upstream_connection *u)
+{
+	return u->codec;
+}
+
+bool upstream_was_reused(const struct upstream_connection *u)
+{
+	return u->reused;
+}
+
+struct slice upstream_local_address(struct upstream_connection *u)
+{
+	struct sockaddr_storage a = { 0 };
+	socklen_t len = sizeof(a);
+
+	if (u->local_len == 0 && u->transport.fd >= 0 &&
+	    getsockname(u->transport.fd, (struct sockaddr *)&a, &len) == 0)
+		u->local_len = (uint32_t)address_text((struct sockaddr *)&a, u->local);
+	return slice_make(u->local, u->local_len);
+}
