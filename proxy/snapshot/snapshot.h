@@ -35,7 +35,9 @@ struct tls_settings {
 	struct where where;
 };
 
+struct host_map;
 struct listener_plan;
+struct route_compiler;
 
 /* One personality of a listener, chosen once per connection. */
 struct chain {
@@ -56,10 +58,10 @@ struct listener_plan {
 	struct bind_point bind;
 	uint32_t number;			/* port.number */
 	uint32_t bound_port;			/* what is bound (README.md D2); 0 for unix sockets */
-	bool mapped;				/* bound_port differs from number */
+	bool mapped;				/* some listener's bound_port differs from its number (D4) */
 	LIST(struct chain *) chains;
 	const struct chain *plain;		/* without TLS; NULL: TLS is required */
-	const struct sni_table *sni;		/* opaque; for listener_find_chain() */
+	const struct host_map *sni;		/* for listener_find_chain(); NULL: no TLS on this port */
 	struct where where;
 };
 
@@ -78,6 +80,8 @@ struct snapshot {
 	bool has_policies;			/* any document of theirs at all: the agent is needed */
 	struct slice gateway_workload;		/* "namespace/name" of the proxy */
 	struct slice gateway_labels;		/* "k=v,k=v" */
+	const struct host_map *https_hosts;	/* for snapshot_https_port() */
+	struct route_compiler *compiler;	/* owned: compiled expressions of the routes */
 };
 
 /* `set` becomes the snapshot's on success and stays the caller's on failure (NULL). Warnings and

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * diagnostics.c - what documents, each fine by itself, say together and surely do not mean
+ * (spec/gateway.md 16, spec/virtual-service.md 16). Nothing here changes what is served. */
+#include "proxy/snapshot/build_priv.h"
+
+#include "proxy/route/host_map.h"
+#include "sallyport/resource/authorization_policy.h"
+#include "sallyport/resource/request_authentication.h"
+#include "sallyport/resource/service.h"
+
+/* ---- gateways ---- */
+
+static bool serves_http(const struct gateway *g)
+{
+	for (size_t i = 0; i < g->servers.count; i++)
+		if (g->servers.items[i].family == SERVER_HTTP || g->servers.items[i].family == SERVER_HTTPS)
+			return true;
+	return false;
+}
+
+static bool only_redirects(const struct gateway *g)
+{
+	for (size_t i = 0; i < g->servers.count; i++)
+		if (g->servers.items[i].tls == NULL || !g->servers.items[i].tls->https_redirect ||
+		    g->servers.items[i].family != SERVER_HTTP)
+			return false;
+	return true;
+}
+
+/* A redirect to nowhere: the client comes to a closed door. */
+static void check_redirects(struct snapshot_builder *b, const struct gateway *g)
+{
+	for (size_t i = 0; i < g->servers.count; i++) {
+		const struct server *s = &g->servers.items[i];
+
+		if (s->family != SERVER_HTTP || s->tls == NULL || !s->tls->https_redirect)
+			continue;
+		for (size_t k = 0; k < s->hosts.count; k++) {
+			struct slice host = s->hosts.items[k].host;
+
+			/* As a name it is found by a wildcard that covers it; as a pattern only by itself. */
+			if (host_map_find(b->s->https_hosts, host) == NULL &&
+			    host_map_get(b->s->https_hosts, host) == NULL)
+				build_warning(b, g->meta, s->hosts.items[k].where, "httpsRedirect sends clients "
+					      "of %.*s to https, where no server of this proxy has that host",
+					      SLICE_ARG(host));
+		}
+	}
+}
+
+static void check_gateway(struct snapshot_builder *b, const struct bound_gateway *g)
+{
+	check_redirects(b, g->gateway);
+	if (g->gateway->servers.count == 0 || only_redirects(g->gateway))
+		return;
+	if (g->services.count == 0)
+		build_warning(b, g->gateway->meta, NOWHERE, "no VirtualService is bound to it: write gateways: "
+			      "[%.*s] into one", SLICE_ARG(g->id));
+}
+
+/* ---- virtual services ---- */
+
+static bool any_gateway_serves_http(const struct snapshot_builder *b, const struct virtual_service *vs)
+{
+	for (size_t i = 0; i < b->gateways.count; i++) {
+		const struct gateway *g = b->gateways.items[i]->gateway;
+
+		if (gateway_refs_name(vs->gateways.items, vs->gateways.count, g->meta->ns, g->meta->name) &&
+		    serves_http(g))
+			return true;
+	}
+	return false;
+}
+
+static void check_values(struct snapshot_builder *b, const struct meta *m, const struct header_value *items,
+			 size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		for (size_t p = 0; p < items[i].format.count; p++)
+			if (!format_op_is_known(items[i].format.items[p].op))
+				build_warning(b, m, items[i].where, "header %.*s: %%%s%% " DECODE_NOT_OBEYED
+					      ": it is always empty", SLICE_ARG(items[i].name),
+					      format_op_name(items[i].format.items[p].op));
+}
+
+static void check_policy(struct snapshot_builder *b, const struct meta *m, const struct headers_policy *p)
+{
+	const struct header_ops *const ops[] = { &p->request, &p->response };
+
+	for (size_t i = 0; i < COUNT_OF(ops); i++) {
+		check_values(b, m, ops[i]->set.items, ops[i]->set.count);
+		check_values(b, m, ops[i]->add.items, ops[i]->add.count);
+	}
+}
+
+static void check_headers(struct snapshot_builder *b, const struct virtual_service *vs)
+{
+	for (size_t i = 0; i < vs->http.count; i++) {
+		const struct http_route *r = &vs->http.items[i];
+
+		if (r->headers != NULL)
+			check_policy(b, vs->meta, r->headers);
+		for (size_t k = 0; k < r->route.count; k++)
+			check_policy(b, vs->meta, &r->route.items[k].headers);
+	}
+}
+
+static void check_service(struct snapshot_builder *b, const struct bound_service *s)
+{
+	const struct virtual_service *vs = s->service;
+
+	if (!s->has_gateway)
+		return;			/* told where its gateways were bound, or those are not ours */
+	check_headers(b, vs);
+	if (vs->http.count != 0 && !any_gateway_serves_http(b, vs))
+		build_warning(b, vs->meta, vs->where, "its http routes have no effect: its Gateways have no HTTP "
+			      "server and no server that ends TLS for HTTP");
+	else if (vs->http.count == 0 && any_gateway_serves_http(b, vs) && !s->reaches_host)
+		build_warning(b, vs->meta, vs->where, "it has no http routes, and its Gateways serve HTTP");
+	else if (!s->reaches_host)
+		build_warning(b, vs->meta, vs->hosts.items[0].where, "none of its hosts is a host of its "
+			      "Gateways: requests for them get 404");
+	else if (!s->used && vs->http.count != 0)
+		build_warning(b, vs->meta, vs->where, "all of its routes are for other ports or Gateways: none is "
+			      "served");
+}
+
+/* ---- policies ---- */
+
+struct workload_search {
+	const struct policy_target *target;
+	struct slice ns, root;
+};
+
+static bool reaches(const struct workload_search *w, struct slice ns, const struct string_entry *labels,
+		    size_t count)
+{
+	return policy_reaches(w->target, w->ns, w->root, ns, labels, count);
+}
+
+static bool reaches_entry(const struct workload_search *w, const struct service_entry *e)
+{
+	if (reaches(w, e->meta->ns, e->meta->labels.items, e->meta->labels.count))
+		return true;
+	for (size_t i = 0; i < e->endpoints.count; i++)
+		if (reaches(w, e->meta->ns, e->endpoints.items[i].labels.items,
+			    e->endpoints.items[i].labels.count))
+			return true;
+	return false;
+}
+
+static bool reaches_any(const struct snapshot_builder *b, const struct workload_search *w)
+{
+	const struct proxy_settings *proxy = b->set->proxy;
+	const struct resource_set *set = b->set;
+
+	if (reaches(w, proxy->meta->ns, proxy->labels.items, proxy->labels.count))
+		return true;
+	for (size_t i = 0; i < set->workload_entries.count; i++) {
+		const struct workload_entry *e = set->workload_entries.items[i];
+
+		if (reaches(w, e->meta->ns, e->workload.labels.items, e->workload.labels.count))
+			return true;
+	}
+	for (size_t i = 0; i < set->service_entries.count; i++)
+		if (reaches_entry(w, set->service_entries.items[i]))
+			return true;
+	for (size_t i = 0; i < set->services.count; i++) {
+		const struct service *s = set->services.items[i];
+
+		if (reaches(w, s->meta->ns, s->selector.items, s->selector.count))
+			return true;
+	}
+	return false;
+}
+
+static void check_target(struct snapshot_builder *b, const struct meta *m, const struct policy_target *t)
+{
+	const struct workload_search w = { t, m->ns, b->set->proxy->mesh.root_namespace };
+	struct slice labels;
+
+	if (t->refs.count != 0 || reaches_any(b, &w))
+		return;
+	labels = labels_text(b->arena, t->match_labels.items, t->match_labels.count);
+	if (t->match_labels.count == 0)
+		build_warning(b, m, NOWHERE, "it protects nothing: neither this proxy nor any workload is in "
+			      "namespace %.*s; move it to %.*s to reach all", SLICE_ARG(m->ns), SLICE_ARG(w.root));
+	else
+		build_warning(b, m, t->match_labels.items[0].where, "it protects nothing: no workload that namespace "
+			      "%.*s reaches has the labels %.*s; this proxy is in %.*s and has %.*s",
+			      SLICE_ARG(m->ns), SLICE_ARG(labels), SLICE_ARG(b->set->proxy->meta->ns),
+			      SLICE_ARG(b->s->gateway_labels));
+}
+
+static void check_policies(struct snapshot_builder *b)
+{
+	for (size_t i = 0; i < b->set->request_authentications.count; i++) {
+		const struct request_authentication *r = b->set->request_authentications.items[i];
+
+		check_target(b, &r->meta, &r->target);
+	}
+	for (size_t i = 0; i < b->set->authorization_policies.count; i++) {
+		const struct authorization_policy *p = b->set->authorization_policies.items[i];
+
+		check_target(b, &p->meta, &p->target);
+	}
+}
+
+/* A Service that would map ports in a cluster only if it stood beside the gateway (D2). */
+static void check_port_services(struct snapshot_builder *b)
+{
+	const struct proxy_settings *proxy = b->set->proxy;
+
+	for (size_t i = 0; i < b->set->services.count; i++) {
+		const struct service *s = b->set->services.items[i];
+
+		if (s->selector.count != 0 && !slice_eq(s->meta->ns, proxy->meta->ns) &&
+		    labels_include(proxy->labels.items, proxy->labels.count, s->selector.items,
+				   s->selector.count))
+			build_note(b, s->meta, NOWHERE, "its selector matches this proxy, but it is in another "
+				   "namespace than %.*s: its ports map nothing here", SLICE_ARG(proxy->meta->ns));
+	}
+}
+
+void diagnose(struct snapshot_builder *b)
+{
+	for (size_t i = 0; i < b->gateways.count; i++)
+		check_gateway(b, b->gateways.items[i]);
+	for (size_t i = 0; i < b->services.count; i++)
+		check_service(b, b->services.items[i]);
+	check_policies(b);
+	check_port_services(b);
+}

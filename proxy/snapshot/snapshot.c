@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * snapshot.c - builds a snapshot from a resource set, and lets go of it. */
+#include "proxy/snapshot/build_priv.h"
+
+#include <stdlib.h>
+
+#include "proxy/snapshot/services_priv.h"
+
+#define KIND_SNAPSHOT	KIND('S', 'N', 'A', 'P')
+
+static void snapshot_destroy(struct snapshot *s)
+{
+	route_compiler_free(&s->compiler);
+	arena_free(&s->arena);
+	resource_set_free(&s->resources);
+	object_wipe(s);
+	free(s);
+}
+
+/* What this proxy is to the agent: a workload with a namespace and labels. */
+static void describe_gateway(struct snapshot *s, const struct resource_set *set)
+{
+	const struct proxy_settings *proxy = set->proxy;
+
+	s->settings = proxy;
+	s->gateway_workload = namespaced_name(s->arena, proxy->meta->ns, proxy->meta->name);
+	s->gateway_labels = labels_text(s->arena, proxy->labels.items, proxy->labels.count);
+	s->gateway_has_policies = policies_reach(set, proxy->meta->ns, proxy->labels.items,
+						 proxy->labels.count);
+	s->has_policies = set->request_authentications.count != 0 || set->authorization_policies.count != 0;
+}
+
+static bool build(struct snapshot *s, const struct resource_set *set, struct problems *ps)
+{
+	struct snapshot_builder b = { .s = s, .set = set, .ps = ps, .arena = s->arena };
+
+	name_map_init(&b.blocks, b.arena);
+	name_map_init(&b.told, b.arena);
+	describe_gateway(s, set);
+	b.registry = service_registry_build(set, b.arena, ps);
+	bind_documents(&b);
+	if (!build_listeners(&b))
+		return false;
+	s->clusters.count = service_registry_clusters(b.registry, &s->clusters.items);
+	diagnose(&b);
+	return true;
+}
+
+struct snapshot *snapshot_build(struct resource_set *set, uint64_t serial, struct problems *ps)
+{
+	struct snapshot *s = calloc(1, sizeof(*s));
+
+	if (s == NULL)
+		fatal("out of memory for a snapshot");
+	s->obj.kind = KIND_SNAPSHOT;
+	atomic_init(&s->obj.refs, 1);
+	s->serial = serial;
+	memcpy(s->rev, set->rev, sizeof(s->rev));
+	s->arena = arena_create(0);
+	s->compiler = route_compiler_create(s->arena);
+	if (!build(s, set, ps)) {
+		snapshot_destroy(s);
+		return NULL;
+	}
+	s->resources = set;
+	return s;
+}
+
+struct snapshot *snapshot_ref(struct snapshot *s)
+{
+	object_must(s, KIND_SNAPSHOT);
+	atomic_fetch_add_explicit(&s->obj.refs, 1, memory_order_relaxed);
+	return s;
+}
+
+void snapshot_unref(struct snapshot **sp)
+{
+	struct snapshot *s = *sp;
+
+	*sp = NULL;
+	if (s == NULL)
+		return;
+	object_must(s, KIND_SNAPSHOT);
+	if (atomic_fetch_sub_explicit(&s->obj.refs, 1, memory_order_acq_rel) == 1)
+		snapshot_destroy(s);
+}
+
+static int cluster_by_name(const void *name, const void *item)
+{
+	return slice_cmp(*(const struct slice *)name, (*(struct cluster *const *)item)->name);
+}
+
+const struct cluster *snapshot_find_cluster(const struct snapshot *s, struct slice name)
+{
+	struct cluster *const *found = NULL;
+
+	if (s->clusters.count != 0)
+		found = bsearch(&name, s->clusters.items, s->clusters.count, sizeof(*s->clusters.items),
+				cluster_by_name);
+	return found != NULL ? *found : NULL;
+}
