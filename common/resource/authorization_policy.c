@@ -72,33 +72,30 @@ static const struct field source_fields[] = {
 /* A source's fields in one table: the name in Istio's texts, how values are checked, and whether a
  * CUSTOM policy, which is judged before identities are known, may ask it (A6). */
 struct field_rule {
-	const char *name;
+	const char *key, *not_key, *name;
 	size_t offset;
 	enum value_kind kind;
 	bool custom;
 };
 
-#define FIELD_RULE(type, name, member, kind, custom)	{ name, offsetof(type, member), kind, custom }
+#define FIELD_RULE(type, key, name, member, kind, custom) \
+	{ key, "not" name, name, offsetof(type, member), kind, custom }
 
 static const struct field_rule source_rules[] = {
-	FIELD_RULE(struct policy_source, "Principals", principals, VALUE_TEXT, false),
-	FIELD_RULE(struct policy_source, "RequestPrincipals", request_principals, VALUE_TEXT,
-		   false),
-	FIELD_RULE(struct policy_source, "Namespaces", namespaces, VALUE_TEXT, false),
-	FIELD_RULE(struct policy_source, "ServiceAccounts", service_accounts,
-		   VALUE_SERVICE_ACCOUNT, false),
-	FIELD_RULE(struct policy_source, "TrustDomains", trust_domains, VALUE_TRUST_DOMAIN,
-		   false),
-	FIELD_RULE(struct policy_source, "IpBlocks", ip_blocks, VALUE_IP_BLOCK, true),
-	FIELD_RULE(struct policy_source, "RemoteIpBlocks", remote_ip_blocks, VALUE_IP_BLOCK,
-		   true),
+	FIELD_RULE(struct policy_source, "principals", "Principals", principals, VALUE_TEXT, false),
+	FIELD_RULE(struct policy_source, "requestPrincipals", "RequestPrincipals", request_principals, VALUE_TEXT, false),
+	FIELD_RULE(struct policy_source, "namespaces", "Namespaces", namespaces, VALUE_TEXT, false),
+	FIELD_RULE(struct policy_source, "serviceAccounts", "ServiceAccounts", service_accounts, VALUE_SERVICE_ACCOUNT, false),
+	FIELD_RULE(struct policy_source, "trustDomains", "TrustDomains", trust_domains, VALUE_TRUST_DOMAIN, false),
+	FIELD_RULE(struct policy_source, "ipBlocks", "IpBlocks", ip_blocks, VALUE_IP_BLOCK, true),
+	FIELD_RULE(struct policy_source, "remoteIpBlocks", "RemoteIpBlocks", remote_ip_blocks, VALUE_IP_BLOCK, true),
 };
 
 static const struct field_rule operation_rules[] = {
-	FIELD_RULE(struct policy_operation, "Hosts", hosts, VALUE_TEXT, true),
-	FIELD_RULE(struct policy_operation, "Ports", ports, VALUE_PORT, true),
-	FIELD_RULE(struct policy_operation, "Methods", methods, VALUE_TEXT, true),
-	FIELD_RULE(struct policy_operation, "Paths", paths, VALUE_PATH, true),
+	FIELD_RULE(struct policy_operation, "hosts", "Hosts", hosts, VALUE_TEXT, true),
+	FIELD_RULE(struct policy_operation, "ports", "Ports", ports, VALUE_PORT, true),
+	FIELD_RULE(struct policy_operation, "methods", "Methods", methods, VALUE_TEXT, true),
+	FIELD_RULE(struct policy_operation, "paths", "Paths", paths, VALUE_PATH, true),
 };
 
 static const struct policy_field *field_of(const void *clause, const struct field_rule *r)
@@ -130,8 +127,8 @@ static bool fields_check(struct decoder *d, const struct node *n, const void *cl
 	for (size_t i = 0; i < count; i++) {
 		f = field_of(clause, &rules[i]);
 		snprintf(not_name, sizeof(not_name), "Not%s", rules[i].name);
-		ok &= values_check(d, &f->is, rules[i].kind, "", rules[i].name);
-		ok &= values_check(d, &f->not, rules[i].kind, "", not_name);
+		ok &= values_check(d, &f->is, rules[i].kind, rules[i].key, "", rules[i].name);
+		ok &= values_check(d, &f->not, rules[i].kind, rules[i].not_key, "", not_name);
 		if (scope->action != POLICY_CUSTOM || rules[i].custom)
 			continue;
 		if (f->is.count > 0)
@@ -562,11 +559,13 @@ static bool dry_run_decode(struct decoder *d, struct authorization_policy *p)
 	if (text.at == NULL)
 		return true;
 	if (!go_bool(text, &p->dry_run))
-		return decode_error(d, NULL, "the annotation " DRY_RUN " has the value \"%.*s\"; write "
-				    "\"true\" or \"false\"", SLICE_ARG(text));
+		return annotation_error(d, &p->meta, DRY_RUN, arena_printf(d->arena, "the annotation "
+					DRY_RUN " has the value \"%.*s\"; write \"true\" or \"false\"",
+					SLICE_ARG(text)));
 	if (p->action != POLICY_ALLOW && p->action != POLICY_DENY)
-		return decode_error(d, NULL, "the annotation " DRY_RUN " currently only supports action "
-				    "ALLOW/DENY, found action %s", policy_action_name(p->action));
+		return annotation_error(d, &p->meta, DRY_RUN, arena_printf(d->arena, "the annotation "
+					DRY_RUN " currently only supports action ALLOW/DENY, found action "
+					"%s", policy_action_name(p->action)));
 	return true;
 }
 

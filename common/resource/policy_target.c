@@ -194,3 +194,22 @@ bool policy_target_check(struct decoder *d, const struct node *spec)
 		return decode_error(d, spec, "only one of targetRefs or workloadSelector can be set");
 	return true;
 }
+
+bool annotation_error(struct decoder *d, const struct meta *m, const char *key, const char *text)
+{
+	size_t spec = d->path_len;
+	struct node at = { .where = m->where };
+	char path[sizeof(d->path)];
+
+	for (size_t i = 0; i < m->annotations.count; i++)
+		if (slice_eq(m->annotations.items[i].key, slice_of(key)))
+			at.where = m->annotations.items[i].where;
+	memcpy(path, d->path, sizeof(path));
+	decode_pop(d, 0);
+	decode_push(d, "metadata");
+	decode_push(d, "annotations");
+	decode_error(d, &at, "%s", text);
+	memcpy(d->path, path, sizeof(path));
+	d->path_len = spec;
+	return false;
+}

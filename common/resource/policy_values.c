@@ -148,11 +148,23 @@ static value_check_fn *const checks[] = {
 };
 static_assert(COUNT_OF(checks) == VALUE_KIND_COUNT, "every kind of value is checked");
 
-bool values_check(struct decoder *d, const policy_values *values, enum value_kind kind,
-		  const char *prefix, const char *field)
+static bool value_check(struct decoder *d, const struct located_slice *v, enum value_kind kind,
+			const char *prefix, const char *field)
 {
-	const struct located_slice *v;
+	struct node at = { .where = v->where };
 	char why[WHY_BYTES];
+
+	if (v->text.len == 0)
+		return decode_error(d, &at, "%sempty value not allowed, found in %s", prefix, field);
+	if (!checks[kind](v->text, field, why))
+		return decode_error(d, &at, "%s%s", prefix, why);
+	return true;
+}
+
+bool values_check(struct decoder *d, const policy_values *values, enum value_kind kind,
+		  const char *key, const char *prefix, const char *field)
+{
+	size_t list = decode_push(d, key), item;
 	bool ok = true;
 
 	if (kind == VALUE_SERVICE_ACCOUNT && values->count > SERVICE_ACCOUNTS_MAX)
@@ -160,13 +172,11 @@ bool values_check(struct decoder *d, const policy_values *values, enum value_kin
 				  "%smay not have more than 16 values, found %zu in %s", prefix,
 				  values->count, field);
 	for (size_t i = 0; i < values->count; i++) {
-		v = &values->items[i];
-		if (v->text.len == 0)
-			ok = decode_error(d, &(struct node){ .where = v->where },
-					  "%sempty value not allowed, found in %s", prefix, field);
-		else if (!checks[kind](v->text, field, why))
-			ok = decode_error(d, &(struct node){ .where = v->where }, "%s%s", prefix, why);
+		item = decode_push_index(d, i);
+		ok &= value_check(d, &values->items[i], kind, prefix, field);
+		decode_pop(d, item);
 	}
+	decode_pop(d, list);
 	return ok;
 }
 
@@ -198,9 +208,9 @@ static const struct {
 static_assert(COUNT_OF(keys) == CONDITION_KEY_COUNT, "every key has its row, in the enum's order");
 
 static const char *const key_names[] = {
-	"request.headers[", "source.ip", "remote.ip", "source.namespace", "source.serviceAccount",
+	"request.headers", "source.ip", "remote.ip", "source.namespace", "source.serviceAccount",
 	"source.principal", "source.trustDomain", "request.auth.principal", "request.auth.audiences",
-	"request.auth.presenter", "request.auth.claims[", "destination.ip", "destination.port",
+	"request.auth.presenter", "request.auth.claims", "destination.ip", "destination.port",
 	"connection.sni", NULL
 };
 
@@ -211,6 +221,7 @@ bool condition_key_needs_identity(enum condition_key key)
 
 static bool key_unknown(struct decoder *d, const struct node *n, struct slice text)
 {
+	struct slice rest = text;
 	const char *near;
 
 	if (slice_eq(text, SLICE("destination.namespace")))
@@ -222,9 +233,10 @@ static bool key_unknown(struct decoder *d, const struct node *n, struct slice te
 	if (slice_eq(text, SLICE("destination.name")) || slice_eq(text, SLICE("destination.user")))
 		return decode_error(d, n, "deprecated attribute %.*s: only supported in v1alpha1",
 				    SLICE_ARG(text));
-	near = nearest_name(text, key_names);
+	near = nearest_name(slice_cut(&rest, '['), key_names);
 	if (near != NULL)
-		return decode_error(d, n, "unknown attribute: %.*s (nearest: %s)", SLICE_ARG(text), near);
+		return decode_error(d, n, "unknown attribute: %.*s, did you mean \"%s\"?", SLICE_ARG(text),
+				    near);
 	return decode_error(d, n, "unknown attribute: %.*s", SLICE_ARG(text));
 }
 
@@ -294,7 +306,7 @@ bool condition_values_check(struct decoder *d, const struct policy_condition *c)
 	snprintf(key, sizeof(key), "%.*s", SLICE_ARG(c->text));
 	snprintf(prefix, sizeof(prefix), "invalid `value` for `key` %s: ", key);
 	snprintf(not_prefix, sizeof(not_prefix), "invalid `notValue` for `key` %s: ", key);
-	ok = values_check(d, &c->values.is, keys[c->key].kind, prefix, key);
-	ok &= values_check(d, &c->values.not, keys[c->key].kind, not_prefix, key);
+	ok = values_check(d, &c->values.is, keys[c->key].kind, "values", prefix, key);
+	ok &= values_check(d, &c->values.not, keys[c->key].kind, "notValues", not_prefix, key);
 	return ok;
 }

@@ -12,9 +12,10 @@ enum value_kind {
 	VALUE_KIND_COUNT
 };
 
-/* Every bad value is reported; `field` is its name in Istio's texts, `prefix` stands before them. */
+/* Every bad value is reported; `key` is the list's name in the document, `field` in Istio's texts,
+ * and `prefix` stands before them. */
 bool values_check(struct decoder *d, const policy_values *values, enum value_kind kind,
-		  const char *prefix, const char *field);
+		  const char *key, const char *prefix, const char *field);
 
 /* Fills key and names from c->text. */
 bool condition_key_parse(struct decoder *d, const struct node *n, struct policy_condition *c);

@@ -8,21 +8,22 @@
 
 #include "sallyport/object.h"
 
-static bool error_at(struct decoder *d, struct where w, const char *text)
-{
-	return decode_error(d, &(struct node){ .where = w }, "%s", text);
-}
-
 /* Elements of a list of strings; `what` is the exact text of the rule that forbids empty ones. */
 static bool decode_filled_list(struct decoder *d, const struct node *n, void *out, const void *what)
 {
 	LIST(struct located_slice) *list = out;
-	bool ok = decode_string_list(d, n, out, NULL);
+	bool ok = decode_string_list(d, n, out, NULL), filled = true;
+	size_t mark;
 
-	for (size_t i = 0; ok && i < list->count; i++)
-		if (list->items[i].text.len == 0)
-			ok = error_at(d, list->items[i].where, what);
-	return ok;
+	for (size_t i = 0; ok && i < list->count; i++) {
+		if (list->items[i].text.len > 0)
+			continue;
+		mark = decode_push_index(d, i);
+		filled = decode_error(d, &(struct node){ .where = list->items[i].where }, "%s",
+				      (const char *)what);
+		decode_pop(d, mark);
+	}
+	return ok && filled;
 }
 
 static bool is_token_char(char c)
@@ -481,8 +482,8 @@ struct request_authentication *request_authentication_decode(struct decoder *d,
 		ok &= policy_target_check(d, spec);
 	}
 	if (meta_annotation(meta, "istio.io/dry-run").at != NULL)
-		ok = decode_error(d, NULL, "the annotation istio.io/dry-run is for AuthorizationPolicy "
-				  "only; remove it");
+		ok = annotation_error(d, meta, "istio.io/dry-run", "the annotation istio.io/dry-run is "
+				      "for AuthorizationPolicy only; remove it");
 	if (ok)
 		warn_of_twins(d, ra);
 	return ok ? ra : NULL;

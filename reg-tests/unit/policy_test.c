@@ -561,6 +561,47 @@ static void test_many_workloads(void **state)
 	arena_free(&arena);
 }
 
+/* What is accepted, and said aloud. */
+static void test_warnings(void **state)
+{
+	static const struct { const char *documents, *text; } rows[] = {
+		{ POLICY("foo", "p", "{selector: {}}"), "workload selector specified without labels" },
+		{ DENY(TO("methods: [GET]")), "will deny all traffic to TCP ports" },
+		{ DENY(FROM("requestPrincipals: [a]")), "will deny all traffic to TCP ports" },
+		{ DENY(TO("methods: [GET], ports: [\"80\"]")), NULL },
+		{ DENY(FROM("principals: [a]")), NULL },
+		{ DENY("{}"), NULL },
+		{ POLICY("foo", "p", "{action: CUSTOM, provider: {name: opa}, rules: [{}]}"),
+		  "refused with 403" },
+		{ POLICY("foo", "p", "{targetRef: {kind: Service, name: s}}"), "not applied at this edge" },
+		{ ALLOW(WHEN("experimental.envoy.filters.a[b]", "values: [c]")), "the rule never matches" },
+		{ DENY(WHEN("experimental.envoy.filters.a[b]", "values: [c]")),
+		  "the condition is dropped" },
+		{ TOKENS("foo", "t", "{issuer: i, jwksUri: 'http://h/k'}"), "in plain text" },
+		{ TOKENS("foo", "t", "{issuer: i, jwks: '{\"keys\":[]}'}"), "no usable key" },
+		{ TOKENS("foo", "t", "{issuer: i}, {issuer: i, audiences: [a]}"), "the less strict" },
+		{ TOKENS("foo", "t", "{issuer: i}, {issuer: i, fromParams: [a]}"), NULL },
+		{ TOKENS("foo", "t", "null, {issuer: i, timeout: 250ms}"), NULL },
+		{ POLICY("foo", "p", "{action: 1, rules: [" TO("ports: [\"80\"]") "]}"), NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		bool found = false;
+		struct world w;
+
+		world_read(&w, rows[i].documents);
+		for (size_t j = 0; j < w.problems.count; j++)
+			found |= rows[i].text != NULL && strstr(w.problems.items[j].text, rows[i].text);
+		if (w.problems.errors > 0 || found != (rows[i].text != NULL) ||
+		    (rows[i].text == NULL && w.problems.warnings > 0)) {
+			case_print_problems(&w.problems);
+			fail_msg("row %zu", i);
+		}
+		world_close(&w);
+	}
+}
+
 /* Matchers alone */
 
 static void test_text_values(void **state)
@@ -675,6 +716,7 @@ int main(void)
 		cmocka_unit_test(test_nul_is_refused),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_many_workloads),
+		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_text_values),
 		cmocka_unit_test(test_templates),
 		cmocka_unit_test(test_request_principals),

@@ -33,4 +33,7 @@ bool decode_target_refs(struct decoder *d, const struct node *n, void *out, cons
 /* More than one of the three under `spec` is an error (E1, A1). */
 bool policy_target_check(struct decoder *d, const struct node *spec);
 
+/* A problem of an annotation, at its line and path. Always false. */
+bool annotation_error(struct decoder *d, const struct meta *m, const char *key, const char *text);
+
 #endif
