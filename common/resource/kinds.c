@@ -9,6 +9,7 @@
 #include "sallyport/log.h"
 #include "sallyport/object.h"
 #include "sallyport/resource/authorization_policy.h"
+#include "sallyport/resource/destination_rule.h"
 #include "sallyport/resource/gateway.h"
 #include "sallyport/resource/proxy_settings.h"
 #include "sallyport/resource/request_authentication.h"
@@ -30,6 +31,7 @@ static const char *const ours[] = { "sallyport.io/v1", NULL };
 #define KINDS(X) \
 	X("Gateway",			networking,	gateway,		gateways,		SPEC) \
 	X("VirtualService",		networking,	virtual_service,	virtual_services,	SPEC) \
+	X("DestinationRule",		networking,	destination_rule,	destination_rules,	SPEC) \
 	X("ServiceEntry",		networking,	service_entry,		service_entries,	SPEC) \
 	X("WorkloadEntry",		networking,	workload_entry,		workload_entries,	ROOT) \
 	X("WorkloadGroup",		networking,	workload_group,		workload_groups,	SPEC) \

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Gateway documents that are fine: what they decode to, and what they are warned of. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "sallyport/object.h"
+#include "sallyport/resource.h"
+#include "sallyport/resource/gateway.h"
+
+struct reading {
+	struct problems problems;
+	struct resource_set *set;
+	const struct gateway *gateway;
+};
+
+/* `servers` is flow YAML: one server, or several with commas. */
+static struct reading read_servers(const char *servers)
+{
+	struct arena *a = arena_create(0);
+	struct reading r;
+	const char *text = arena_printf(a, "apiVersion: networking.istio.io/v1\nkind: Gateway\n"
+					"metadata: {name: web, namespace: edge}\n"
+					"spec: {selector: {istio: ingressgateway}, servers: [%s]}\n", servers);
+
+	problems_init(&r.problems);
+	r.set = resource_set_parse("g.yaml", slice_of(text), &r.problems);
+	if (r.problems.errors > 0)
+		fail_msg("%s: %s", servers, r.problems.items[0].text);
+	r.gateway = r.set->gateways.items[0];
+	arena_free(&a);
+	return r;
+}
+
+static void done(struct reading *r)
+{
+	resource_set_free(&r->set);
+	problems_fini(&r->problems);
+}
+
+static bool has_problem(const struct reading *r, const char *piece)
+{
+	for (size_t i = 0; i < r->problems.count; i++)
+		if (strstr(r->problems.items[i].text, piece) != NULL)
+			return true;
+	return false;
+}
+
+/* protocol, tls, family, served, a piece of a warning (NULL: there is no problem at all). */
+static const struct {
+	const char *protocol, *tls;
+	enum server_family family;
+	bool served;
+	const char *warning;
+} families[] = {
+	{ "HTTP", NULL, SERVER_HTTP, true, NULL },
+	{ "http", NULL, SERVER_HTTP, true, NULL },
+	{ "HTTP2", NULL, SERVER_HTTP, true, NULL },
+	{ "GRPC", NULL, SERVER_HTTP, true, NULL },
+	{ "HTTP", "{}", SERVER_HTTP, true, NULL },
+	{ "HTTP", "{httpsRedirect: true}", SERVER_HTTP, true, NULL },
+	{ "HTTP", "{mode: PASSTHROUGH, httpsRedirect: true}", SERVER_HTTP, true, NULL },
+	{ "HTTP", "{credentialName: c}", SERVER_HTTP, true, "PASSTHROUGH uses no certificates, they are "
+	  "ignored: credentialName" },
+	{ "HTTP_PROXY", NULL, SERVER_HTTP, true, "protocol HTTP_PROXY is served as HTTP" },
+	{ "GRPC-WEB", NULL, SERVER_HTTP, true, "translation of gRPC-Web is accepted but not obeyed yet" },
+	{ "HTTPS", "{mode: SIMPLE, credentialName: c}", SERVER_HTTPS, true, NULL },
+	{ "HTTPS", "{mode: SIMPLE, serverCertificate: /c, privateKey: /k}", SERVER_HTTPS, true, NULL },
+	{ "GRPC", "{mode: SIMPLE, credentialName: c}", SERVER_HTTPS, true, "use protocol HTTPS" },
+	{ "HTTP2", "{mode: SIMPLE, credentialName: c}", SERVER_HTTPS, true, "use protocol HTTPS" },
+	{ "HTTPS", "{mode: MUTUAL, credentialName: c}", SERVER_HTTPS, false, "mode MUTUAL is accepted but not" },
+	{ "HTTPS", "{mode: OPTIONAL_MUTUAL, credentialName: c}", SERVER_HTTPS, false, "this server is not opened" },
+	{ "HTTPS", "{mode: ISTIO_MUTUAL}", SERVER_HTTPS, false, "this server is not opened" },
+	{ "GRPC", "{mode: MUTUAL, credentialName: c}", SERVER_HTTPS, false, "this server is not opened" },
+	{ "HTTPS", "{mode: PASSTHROUGH}", SERVER_PASSTHROUGH, false, "this server is not opened" },
+	{ "TLS", "{mode: AUTO_PASSTHROUGH}", SERVER_PASSTHROUGH, false, "this server is not opened" },
+	{ "HTTPS", "{credentialName: c}", SERVER_PASSTHROUGH, false, "mode is not set and defaults to PASSTHROUGH" },
+	{ "HTTPS", "{}", SERVER_PASSTHROUGH, false, "mode PASSTHROUGH (the default)" },
+	{ "TLS", "{mode: SIMPLE, credentialName: c}", SERVER_TLS, false, "protocol TLS is accepted but not" },
+	{ "TCP", NULL, SERVER_TCP, false, "protocol TCP is accepted but not obeyed yet" },
+	{ "MONGO", NULL, SERVER_TCP, false, "protocol MONGO is accepted but not obeyed yet" },
+	{ "TCP", "{mode: SIMPLE, credentialName: c}", SERVER_TLS, false, "is served as TLS" },
+	{ "MYSQL", "{}", SERVER_PASSTHROUGH, false, "is served as TLS" },
+	{ "HTTPS", "{mode: SIMPLE, credentialName: c, caCertificates: /ca}", SERVER_HTTPS, true,
+	  "caCertificates is ignored beside a credential" },
+	{ "HTTPS", "{mode: SIMPLE, credentialNames: [a, b]}", SERVER_HTTPS, true, "the first one is served" },
+	{ "HTTPS", "{mode: SIMPLE, credentialName: c, minProtocolVersion: TLSV1_0}", SERVER_HTTPS, true,
+	  "versions below 1.2 need an explicit cipher list" },
+	{ "HTTPS", "{mode: SIMPLE, credentialName: c, subjectAltNames: [a]}", SERVER_HTTPS, true,
+	  "SIMPLE asks for no client certificate" },
+	{ "HTTPS", "{mode: SIMPLE, credentialName: c, ecdhCurves: [X25519]}", SERVER_HTTPS, true,
+	  "tls.ecdhCurves: is accepted but not obeyed yet" },
+	{ "TCP", "{httpsRedirect: true}", SERVER_PASSTHROUGH, false, "httpsRedirect works only on" },
+};
+
+static void protocol_and_tls_make_a_family(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(families); i++) {
+		struct arena *a = arena_create(0);
+		struct reading r = read_servers(arena_printf(a, "{port: {number: 443, name: p, protocol: %s}, "
+			"hosts: [a.com]%s%s}", families[i].protocol, families[i].tls != NULL ? ", tls: " : "",
+			families[i].tls != NULL ? families[i].tls : ""));
+		const struct server *s = &r.gateway->servers.items[0];
+
+		if (s->family != families[i].family || s->served != families[i].served)
+			fail_msg("row %zu: family %d, served %d", i, s->family, s->served);
+		if (families[i].warning == NULL ? r.problems.count > 0 : !has_problem(&r, families[i].warning))
+			fail_msg("row %zu: %s", i, r.problems.count > 0 ? r.problems.items[0].text : "no problem");
+		done(&r);
+		arena_free(&a);
+	}
+}
+
+static void hosts_are_normalised(void **state)
+{
+	struct reading r = read_servers("{port: {number: 80, name: a, protocol: HTTP}, hosts: [A.Example.com., "
+					"./b.com, shop/c.com, \"*/d.com\", \"ns/*\"]}, "
+					"{port: {number: 81, name: b, protocol: HTTP}, hosts: [a.com, \"*/*\", b.com]}");
+	const struct server *s = r.gateway->servers.items;
+
+	(void)state;
+	assert_int_equal(s[0].hosts.count, 5);
+	assert_string_equal(s[0].hosts.items[0].host.at, "a.example.com");
+	assert_null(s[0].hosts.items[0].ns.at);
+	assert_string_equal(s[0].hosts.items[1].ns.at, "edge");
+	assert_true(slice_eq(s[0].hosts.items[2].ns, SLICE("shop")));
+	assert_string_equal(s[0].hosts.items[2].host.at, "c.com");
+	assert_null(s[0].hosts.items[3].ns.at);
+	assert_true(slice_eq(s[0].hosts.items[4].ns, SLICE("ns")));
+	assert_string_equal(s[0].hosts.items[4].host.at, "*");
+	assert_int_equal(s[1].hosts.count, 1);
+	assert_string_equal(s[1].hosts.items[0].host.at, "*");
+	done(&r);
+}
+
+static void binds_are_told_apart(void **state)
+{
+	struct reading r = read_servers("{port: {number: 80, name: a, protocol: HTTP}, hosts: [\"*\"]}, "
+		"{port: {number: 80, name: b, protocol: HTTP}, hosts: [\"*\"], bind: \"::1\"}, "
+		"{port: {number: 0, name: c, protocol: HTTP}, hosts: [\"*\"], bind: \"unix:///run/a.sock\"}, "
+		"{port: {number: 0, name: d, protocol: HTTP}, hosts: [\"*\"], bind: \"unix://@edge\"}");
+	const struct server *s = r.gateway->servers.items;
+
+	(void)state;
+	assert_int_equal(s[0].bind_kind, BIND_ANY);
+	assert_int_equal(s[1].bind_kind, BIND_IP);
+	assert_string_equal(s[1].bind.at, "::1");
+	assert_int_equal(s[2].bind_kind, BIND_UNIX);
+	assert_string_equal(s[2].bind.at, "/run/a.sock");
+	assert_int_equal(s[3].bind_kind, BIND_ABSTRACT);
+	assert_string_equal(s[3].bind.at, "edge");
+	done(&r);
+}
+
+static void tls_parameters_are_kept(void **state)
+{
+	struct reading r = read_servers("{port: {number: 443, name: a, protocol: HTTPS, targetPort: 8443}, "
+		"hosts: [a.com], tls: {mode: SIMPLE, credentialName: c, minProtocolVersion: TLSV1_2, "
+		"maxProtocolVersion: TLSV1_3, cipherSuites: [ECDHE-RSA-AES256-GCM-SHA384, FOO, ALL, "
+		"\"!aNULL\", ECDHE-RSA-AES256-GCM-SHA384]}}");
+	const struct server *s = r.gateway->servers.items;
+
+	(void)state;
+	assert_int_equal(s->number, 443);
+	assert_int_equal(s->target_port, 8443);
+	assert_true(has_problem(&r, "targetPort is ignored by Istio; it is bound here"));
+	assert_int_equal(s->tls->min_version, TLS_VERSION_1_2);
+	assert_int_equal(s->tls->max_version, TLS_VERSION_1_3);
+	assert_string_equal(s->tls->credential_name.at, "c");
+	assert_int_equal(s->tls->credential_where.line, 4);
+	assert_int_equal(s->tls->cipher_suites.count, 3);
+	assert_string_equal(s->tls->cipher_suites.items[2].text.at, "!aNULL");
+	assert_true(has_problem(&r, "ignoring unknown ciphers FOO"));
+	assert_true(has_problem(&r, "ignoring duplicate ciphers ECDHE-RSA-AES256-GCM-SHA384"));
+	done(&r);
+}
+
+static void an_upper_bound_alone_may_stay_below_the_default(void **state)
+{
+	struct reading r = read_servers("{port: {number: 443, name: a, protocol: HTTPS}, hosts: [a.com], "
+		"tls: {mode: SIMPLE, credentialName: c, maxProtocolVersion: TLSV1_1}}");
+
+	(void)state;
+	assert_int_equal(r.problems.errors, 0);
+	done(&r);
+}
+
+static void pins_of_the_right_form_are_fine(void **state)
+{
+	struct reading r = read_servers("{port: {number: 443, name: a, protocol: HTTPS}, hosts: [a.com], "
+		"tls: {mode: MUTUAL, credentialName: c, "
+		"verifyCertificateSpki: [\"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"], verifyCertificateHash: ["
+		"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855, "
+		"\"E3:B0:C4:42:98:FC:1C:14:9A:FB:F4:C8:99:6F:B9:24:27:AE:41:E4:64:9B:93:4C:A4:95:99:1B:78:52:B8:55\"]}}");
+
+	(void)state;
+	assert_int_equal(r.problems.errors, 0);
+	done(&r);
+}
+
+static void selectors_pick_by_every_label(void **state)
+{
+	static const struct string_entry labels[] = {
+		{ .key = SLICE("app"), .value = SLICE("x") },
+		{ .key = SLICE("istio"), .value = SLICE("ingressgateway") },
+	};
+	struct reading r = read_servers("{port: {number: 80, name: a, protocol: HTTP}, hosts: [\"*\"]}");
+	struct gateway all = { 0 };
+
+	(void)state;
+	assert_true(gateway_selects(r.gateway, labels, 2));
+	assert_false(gateway_selects(r.gateway, labels, 1));
+	assert_false(gateway_selects(r.gateway, NULL, 0));
+	assert_true(gateway_selects(&all, NULL, 0));
+	done(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(protocol_and_tls_make_a_family),
+		cmocka_unit_test(hosts_are_normalised),
+		cmocka_unit_test(binds_are_told_apart),
+		cmocka_unit_test(tls_parameters_are_kept),
+		cmocka_unit_test(an_upper_bound_alone_may_stay_below_the_default),
+		cmocka_unit_test(pins_of_the_right_form_are_fine),
+		cmocka_unit_test(selectors_pick_by_every_label),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
