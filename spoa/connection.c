@@ -263,8 +263,8 @@ static bool write_out(struct spoa_connection *c)
 
 	if (unsent(c) == 0)
 		return true;
-	n = send(c->fd, c->out + c->out_sent, unsent(c), MSG_DONTWAIT | MSG_NOSIGNAL);
 	spoa_count(&c->thread->counters.writes, 1);
+	n = send(c->fd, c->out + c->out_sent, unsent(c), MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		log_info("agent", "%s: %s", c->peer, strerror(errno));
 		spoa_connection_close(c);

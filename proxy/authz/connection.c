@@ -134,9 +134,9 @@ void authz_connection_flush(struct authz_connection *x)
 
 	if (x->fd < 0 || x->out_bytes == x->out_sent || x->state < CONNECTION_HELLO)
 		return;
+	count_add(&client_of(x)->counters.writes, 1);
 	n = send(x->fd, x->out + x->out_sent, x->out_bytes - x->out_sent,
 		 MSG_DONTWAIT | MSG_NOSIGNAL);
-	count_add(&client_of(x)->counters.writes, 1);
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		complain(x, "send", strerror(errno));
 		fail_connection(x);
