@@ -66,8 +66,7 @@ void text_printf(struct text *t, const char *fmt, ...)
 	t->len += (size_t)len;
 }
 
-/* Length of the valid UTF-8 sequence at the start of `s`, 0 if there is none (RFC 3629). */
-static size_t utf8_length(struct slice s)
+size_t text_utf8_length(struct slice s)
 {
 	const unsigned char *b = (const unsigned char *)s.at;
 	size_t n = b[0] < 0x80 ? 1 : b[0] >= 0xc2 && b[0] <= 0xdf ? 2 : (b[0] & 0xf0) == 0xe0 ? 3 :
@@ -89,7 +88,7 @@ void text_add_json(struct text *t, struct slice s)
 	text_add_char(t, '"');
 	while (s.len > 0) {
 		unsigned char c = (unsigned char)s.at[0];
-		size_t n = utf8_length(s);
+		size_t n = text_utf8_length(s);
 
 		if (c == '"' || c == '\\')
 			text_printf(t, "\\%c", c);

@@ -24,6 +24,8 @@ void text_add_char(struct text *t, char c);
 void text_printf(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* As a JSON string with its quotes; invalid UTF-8 becomes \u00HH of the byte. */
 void text_add_json(struct text *t, struct slice s);
+/* Length of the valid UTF-8 sequence (RFC 3629) that `s` begins with; 0: it begins with none. */
+size_t text_utf8_length(struct slice s);
 
 static inline struct slice text_slice(const struct text *t)
 {

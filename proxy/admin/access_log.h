@@ -31,7 +31,7 @@ void access_log_reopen(struct access_log *l);
 
 /* On the worker. */
 void access_log_write(struct access_log *l, struct worker *w, const struct exchange *x);
-/* On the worker, once a second or so while it has lines that wait. */
+/* On the worker: hands over what waits now; it happens by itself within ACCESS_LOG_FLUSH_MS. */
 void access_log_flush(struct access_log *l, struct worker *w);
 
 struct access_log_counters {

@@ -105,6 +105,8 @@ struct server {
 	struct stream *free_streams;	/* with their arenas */
 	struct timer drain_timer;
 	void (*on_drained)(struct server *s);	/* worker: no connection is left while draining */
+	void *drain_context;		/* for on_drained() */
+	atomic_bool agent_up;		/* an agent answers this worker; for readiness */
 	unsigned long connections_max;	/* this worker's share */
 	uint64_t next_connection_id;
 	bool draining;

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/admin/admin_socket.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/listener.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "proxy/admin/show.h"
+
+struct admin_socket {
+	struct proxy *proxy;		/* borrowed */
+	struct evconnlistener *listener;	/* owned */
+	TAILQ_HEAD(, session) sessions;
+	unsigned count;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+};
+
+/* A peer and what it asked. Freed when it is gone and no answer is on its way. */
+struct session {
+	TAILQ_ENTRY(session) link;
+	struct admin_socket *admin;	/* borrowed; NULL: the socket was closed */
+	struct bufferevent *bev;	/* owned; NULL: the peer is gone */
+	bool waiting;			/* for a reload */
+	bool json;			/* of the reload that is waited for */
+	bool prompt, leaving;
+	struct problems problems;	/* of that reload */
+};
+
+struct command {
+	const char *words;
+	void (*show)(const struct proxy *p, struct text *out, bool json);
+	const char *help;
+};
+
+static void show_version(const struct proxy *p, struct text *out, bool json)
+{
+	(void)p;
+	text_printf(out, json ? "{\"version\":\"%s\"}\n" : "sallyport %s\n", SALLYPORT_VERSION);
+}
+
+static const struct command commands[] = {
+	{ "show info", show_info, "what runs: version, uptime, connections, requests" },
+	{ "show counters", show_counters, "every counter of the workers, summed" },
+	{ "show listeners", show_listeners, "what is bound, and the servers behind it" },
+	{ "show routes", show_routes, "virtual hosts and their routes in order" },
+	{ "show clusters", show_clusters, "upstream clusters and their endpoints" },
+	{ "show secrets", show_secrets, "certificates: status and validity, never a key" },
+	{ "show version", show_version, "the version" },
+};
+
+static void free_session(struct session *s)
+{
+	if (s->bev != NULL)
+		bufferevent_free(s->bev);
+	s->bev = NULL;
+	if (s->admin != NULL) {
+		TAILQ_REMOVE(&s->admin->sessions, s, link);
+		s->admin->count--;
+		s->admin = NULL;
+	}
+	if (s->waiting)
+		return;		/* the answer finds nobody and frees */
+	problems_fini(&s->problems);
+	free(s);
+}
+
+static void send_text(struct session *s, const struct text *t)
+{
+	if (s->bev != NULL && t->len > 0)
+		evbuffer_add(bufferevent_get_output(s->bev), t->at, t->len);
+}
+
+/* Exactly one empty line ends an answer. */
+static void end_answer(struct session *s)
+{
+	if (s->bev != NULL)
+		evbuffer_add_printf(bufferevent_get_output(s->bev), "\n%s", s->prompt ? "> " : "");
+}
+
+static void add_help(struct text *out)
+{
+	for (size_t i = 0; i < COUNT_OF(commands); i++)
+		text_printf(out, "  %-16s [json]  %s\n", commands[i].words, commands[i].help);
+	text_add(out, SLICE("  reload           [json]  reads the documents again; nothing changes if they have errors\n"
+			    "  help                     this list\n"
+			    "  prompt                   keeps the session open, with a prompt\n"
+			    "  quit                     closes the session\n"));
+}
+
+static void problems_json(const struct problems *ps, struct text *out)
+{
+	char line[2048];
+
+	text_add_char(out, '[');
+	for (size_t i = 0; i < ps->count; i++) {
+		problem_format(&ps->items[i], line, sizeof(line));
+		if (i > 0)
+			text_add_char(out, ',');
+		text_add_json(out, slice_of(line));
+	}
+	text_add_char(out, ']');
+}
+
+static void answer_reload(struct session *s, bool ok)
+{
+	const struct proxy *p = s->admin->proxy;
+	char line[2048];
+	struct text out;
+
+	text_init(&out);
+	problems_sort(&s->problems);
+	if (s->json) {
+		text_printf(&out, "{\"ok\":%s,\"revision\":\"%s\",\"errors\":%zu,\"warnings\":%zu,\"problems\":",
+			    ok ? "true" : "false", p->snapshot->rev, s->problems.errors, s->problems.warnings);
+		problems_json(&s->problems, &out);
+		text_add(&out, SLICE("}\n"));
+	} else {
+		for (size_t i = 0; i < s->problems.count; i++) {
+			if (s->problems.items[i].severity == SEVERITY_NOTE)
+				continue;
+			problem_format(&s->problems.items[i], line, sizeof(line));
+			text_printf(&out, "%s\n", line);
+		}
+		if (ok)
+			text_printf(&out, "OK: revision %s serves, %zu warnings\n", p->snapshot->rev,
+				    s->problems.warnings);
+		else
+			text_printf(&out, "FAILED: %zu errors, nothing has changed\n", s->problems.errors);
+	}
+	send_text(s, &out);
+	text_fini(&out);
+	problems_fini(&s->problems);
+	end_answer(s);
+}
+
+static void read_lines(struct session *s);
+
+static void on_reloaded(void *arg)
+{
+	struct session *s = arg;
+
+	s->waiting = false;
+	if (s->admin == NULL) {
+		free_session(s);
+		return;
+	}
+	answer_reload(s, true);
+	read_lines(s);
+}
+
+static void reload(struct session *s, bool json)
+{
+	s->json = json;
+	s->waiting = true;
+	if (proxy_reload(s->admin->proxy, &s->problems, on_reloaded, s) == OK)
+		return;
+	s->waiting = false;
+	answer_reload(s, false);
+}
+
+static struct slice cut_word(struct slice *rest)
+{
+	struct slice word;
+
+	*rest = slice_trim(*rest);
+	word = slice_cut(rest, ' ');
+	if (rest->at == NULL)
+		*rest = SLICE("");
+	return word;
+}
+
+static void run_show(struct session *s, const struct command *c, bool json)
+{
+	struct text out;
+
+	text_init(&out);
+	c->show(s->admin->proxy, &out, json);
+	send_text(s, &out);
+	text_fini(&out);
+	end_answer(s);
+}
+
+static void unknown(struct session *s, struct slice first)
+{
+	struct text out;
+
+	text_init(&out);
+	text_printf(&out, "Unknown command: '%.*s'. These are known:\n", SLICE_ARG(first));
+	add_help(&out);
+	send_text(s, &out);
+	text_fini(&out);
+	end_answer(s);
+}
+
+/* The command before `rest` ends with that word, or with nothing. */
+static bool ends_with_json(struct slice rest, bool *json)
+{
+	struct slice last = cut_word(&rest);
+
+	*json = slice_eq(last, SLICE("json"));
+	return last.len == 0 || (*json && slice_trim(rest).len == 0);
+}
+
+static void help(struct session *s)
+{
+	struct text out;
+
+	text_init(&out);
+	add_help(&out);
+	send_text(s, &out);
+	text_fini(&out);
+	end_answer(s);
+}
+
+static void run_command(struct session *s, struct slice line)
+{
+	struct slice rest = slice_trim(line), first = cut_word(&rest), second;
+	struct slice after = rest;
+	bool json;
+
+	if (first.len == 0)
+		return;
+	if (slice_eq(first, SLICE("quit"))) {
+		s->leaving = true;
+	} else if (slice_eq(first, SLICE("prompt"))) {
+		s->prompt = !s->prompt;
+		end_answer(s);
+	} else if (slice_eq(first, SLICE("help"))) {
+		help(s);
+	} else if (slice_eq(first, SLICE("reload")) && ends_with_json(rest, &json)) {
+		reload(s, json);
+	} else {
+		char words[64];
+
+		second = cut_word(&after);
+		snprintf(words, sizeof(words), "%.*s %.*s", SLICE_ARG(first), SLICE_ARG(second));
+		for (size_t i = 0; i < COUNT_OF(commands); i++) {
+			if (strcmp(commands[i].words, words) == 0 && ends_with_json(after, &json)) {
+				run_show(s, &commands[i], json);
+				return;
+			}
+		}
+		unknown(s, first);
+	}
+}
+
+static void run_line(struct session *s, struct slice line)
+{
+	while (line.at != NULL && !s->leaving)
+		run_command(s, slice_cut(&line, ';'));
+}
+
+/* Lines one after the other; a reload in progress holds the next ones back. */
+static void read_lines(struct session *s)
+{
+	struct evbuffer *in = bufferevent_get_input(s->bev);
+	size_t len;
+	char *line;
+
+	while (!s->waiting && !s->leaving && (line = evbuffer_readln(in, &len, EVBUFFER_EOL_CRLF)) != NULL) {
+		run_line(s, slice_make(line, len));
+		free(line);
+		if (!s->prompt && !s->waiting)
+			s->leaving = true;
+	}
+	if (s->waiting)
+		return;
+	if (!s->prompt && evbuffer_get_length(bufferevent_get_output(s->bev)) > 0)
+		s->leaving = true;
+	if (evbuffer_get_length(in) > ADMIN_LINE_MAX) {
+		evbuffer_add_printf(bufferevent_get_output(s->bev), "The line is longer than %u bytes.\n\n",
+				    ADMIN_LINE_MAX);
+		s->leaving = true;
+	}
+	if (s->leaving && evbuffer_get_length(bufferevent_get_output(s->bev)) == 0)
+		free_session(s);
+}
+
+static void on_session_read(struct bufferevent *bev, void *arg)
+{
+	(void)bev;
+	read_lines(arg);
+}
+
+static void on_session_written(struct bufferevent *bev, void *arg)
+{
+	struct session *s = arg;
+
+	(void)bev;
+	if (s->leaving && !s->waiting)
+		free_session(s);
+}
+
+static void on_session_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct session *s = arg;
+
+	/* A peer that shut its side down still gets its answer. */
+	if ((what & BEV_EVENT_EOF) && !(what & BEV_EVENT_ERROR) &&
+	    (s->waiting || evbuffer_get_length(bufferevent_get_output(bev)) > 0)) {
+		s->leaving = true;
+		return;
+	}
+	free_session(s);
+}
+
+static void on_admin_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *peer, int len,
+			    void *arg)
+{
+	const struct timeval idle = { .tv_sec = ADMIN_IDLE_S };
+	struct admin_socket *a = arg;
+	struct session *s;
+
+	(void)peer, (void)len;
+	if (a->count >= ADMIN_SESSIONS_MAX) {
+		log_warn("admin", "more than %d sessions: one was refused", ADMIN_SESSIONS_MAX);
+		close(fd);
+		return;
+	}
+	s = calloc(1, sizeof(*s));
+	must(s != NULL);
+	problems_init(&s->problems);
+	s->admin = a;
+	s->bev = bufferevent_socket_new(evconnlistener_get_base(l), fd, BEV_OPT_CLOSE_ON_FREE);
+	must(s->bev != NULL);
+	TAILQ_INSERT_TAIL(&a->sessions, s, link);
+	a->count++;
+	bufferevent_setcb(s->bev, on_session_read, on_session_written, on_session_event, s);
+	bufferevent_set_timeouts(s->bev, &idle, &idle);
+	bufferevent_enable(s->bev, EV_READ | EV_WRITE);
+}
+
+static bool prepare_path(const char *path, char *why, size_t bytes)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct stat st;
+	int fd;
+
+	if (strlen(path) >= sizeof(un.sun_path)) {
+		snprintf(why, bytes, "%s: longer than the %zu characters of a socket path", path,
+			 sizeof(un.sun_path) - 1);
+		return false;
+	}
+	if (lstat(path, &st) != 0)
+		return true;
+	if (!S_ISSOCK(st.st_mode)) {
+		snprintf(why, bytes, "%s: is there already and is no socket", path);
+		return false;
+	}
+	strcpy(un.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&un, sizeof(un)) == 0) {
+		close(fd);
+		snprintf(why, bytes, "%s: another process answers there", path);
+		return false;
+	}
+	if (fd >= 0)
+		close(fd);
+	unlink(path);
+	return true;
+}
+
+struct admin_socket *admin_socket_open(struct proxy *p, const char *path, char *why, size_t why_bytes)
+{
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct admin_socket *a;
+	mode_t mask;
+
+	if (!prepare_path(path, why, why_bytes))
+		return NULL;
+	a = calloc(1, sizeof(*a));
+	must(a != NULL);
+	a->proxy = p;
+	TAILQ_INIT(&a->sessions);
+	strcpy(a->path, path);
+	strcpy(un.sun_path, path);
+	mask = umask(0777 & ~ADMIN_SOCKET_MODE);
+	a->listener = evconnlistener_new_bind(p->base, on_admin_accept, a,
+		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, ADMIN_SESSIONS_MAX, (struct sockaddr *)&un,
+		sizeof(un));
+	umask(mask);
+	if (a->listener == NULL) {
+		snprintf(why, why_bytes, "%s: %s", path, strerror(errno));
+		free(a);
+		return NULL;
+	}
+	return a;
+}
+
+void admin_socket_close(struct admin_socket **ap)
+{
+	struct admin_socket *a = *ap;
+	struct session *s;
+
+	*ap = NULL;
+	if (a == NULL)
+		return;
+	while ((s = TAILQ_FIRST(&a->sessions)) != NULL)
+		free_session(s);
+	evconnlistener_free(a->listener);
+	unlink(a->path);
+	free(a);
+}
