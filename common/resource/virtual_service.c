@@ -93,7 +93,7 @@ static bool check_host(struct decoder *d, const struct located_slice *host, bool
 		       decode_problem(d, SEVERITY_ERROR, host->where, "invalid host \"%.*s\", write "
 				      "outbound_.PORT_.SUBSET_.HOST", SLICE_ARG(host->text));
 	problem = hostname_wildcard_problem(host->text);
-	return problem == NULL || decode_problem(d, SEVERITY_ERROR, host->where, "invalid host \"%.*s\": %s",
+	return problem == NULL || decode_problem(d, SEVERITY_ERROR, host->where, "host \"%.*s\" %s",
 						 SLICE_ARG(host->text), problem);
 }
 

@@ -172,29 +172,40 @@ struct regex_rewrite {
 	struct slice match, rewrite;
 };
 
+/* V79: a pattern, and references to groups that it has. */
+static bool check_replacement(struct decoder *d, const struct node *n, const struct regex_rewrite *w)
+{
+	size_t mark = decode_push(d, "rewrite");
+	struct regex_error why;
+	struct regex *r = regex_create(w->match, REGEX_SEARCH, &why);
+	bool ok = regex_check_replacement(w->rewrite, regex_groups(r), &why);
+
+	if (!ok)
+		decode_error(d, node_get(n, "rewrite"), "\"%.*s\" at offset %zu: %s", SLICE_ARG(w->rewrite),
+			     why.offset, why.text);
+	regex_free(&r);
+	decode_pop(d, mark);
+	return ok;
+}
+
+static bool decode_pattern(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	return decode_string(d, n, out, arg) && vs_check_regex(d, n, *(struct slice *)out);
+}
+
+static bool decode_replacement(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	if (!decode_line(d, n, out, arg))
+		return false;
+	return ((struct slice *)out)->at != NULL ||
+	       decode_error(d, n, "is empty, write what replaces the match, such as /\\1");
+}
+
 static const struct field regex_rewrite_fields[] = {
-	FIELD(struct regex_rewrite, "match",	match,		decode_string,	FIELD_REQUIRED),
-	FIELD(struct regex_rewrite, "rewrite",	rewrite,	decode_line,	FIELD_REQUIRED),
+	FIELD(struct regex_rewrite, "match",	match,		decode_pattern,		FIELD_REQUIRED),
+	FIELD(struct regex_rewrite, "rewrite",	rewrite,	decode_replacement,	FIELD_REQUIRED),
 	FIELDS_END
 };
-
-/* V79; `n` is the mapping. */
-static bool check_regex_rewrite(struct decoder *d, const struct node *n, const struct regex_rewrite *w)
-{
-	struct regex_error why;
-	struct regex *r;
-	bool ok;
-
-	if (w->rewrite.at == NULL)
-		return decode_error(d, n, "rewrite is empty, write what replaces the match, such as /\\1");
-	if (!vs_check_regex(d, node_get(n, "match"), w->match))
-		return false;
-	r = regex_create(w->match, REGEX_SEARCH, &why);
-	ok = regex_check_replacement(w->rewrite, regex_groups(r), &why);
-	regex_free(&r);
-	return ok || decode_error(d, node_get(n, "rewrite"), "rewrite \"%.*s\" at offset %zu: %s",
-				  SLICE_ARG(w->rewrite), why.offset, why.text);
-}
 
 static bool decode_regex_rewrite(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
@@ -202,7 +213,7 @@ static bool decode_regex_rewrite(struct decoder *d, const struct node *n, void *
 	struct regex_rewrite w = { 0 };
 
 	(void)arg;
-	if (!decode_mapping(d, n, regex_rewrite_fields, &w) || !check_regex_rewrite(d, n, &w))
+	if (!decode_mapping(d, n, regex_rewrite_fields, &w) || !check_replacement(d, n, &w))
 		return false;
 	rewrite->regex_match = w.match;
 	rewrite->regex_rewrite = w.rewrite;

@@ -55,30 +55,37 @@ static bool decode_source_namespace(struct decoder *d, const struct node *n, voi
 	return vs_decode_namespace(d, n, out, arg);
 }
 
+static bool check_sni_host(struct decoder *d, const struct node *n, struct slice host)
+{
+	const char *problem = NULL;
+
+	if (host.len == 0)
+		return decode_error(d, n, "an empty SNI host");
+	if (hostname_is_ip(host)) {
+		decode_warning(d, n, "\"%.*s\" is an address: clients never send one as SNI", SLICE_ARG(host));
+		return true;
+	}
+	/* outbound_.80_._.host addresses a mesh gateway. */
+	if (!slice_starts(host, SLICE("outbound_")))
+		problem = hostname_wildcard_problem(host);
+	if (problem != NULL)
+		return decode_error(d, n, "SNI host \"%.*s\" %s", SLICE_ARG(host), problem);
+	if (hostname_is_wild(host) && host.len > 1 && host.at[1] != '.')
+		return decode_error(d, n, "\"%.*s\": a wildcard stands for whole labels, write *.example.com",
+				    SLICE_ARG(host));
+	return true;
+}
+
+/* Stays absent where it is wrong: nothing more is said of it. */
 static bool decode_sni_host(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
 	struct located_slice *l = out;
-	const char *problem;
+	struct slice host;
 
 	l->where = n->where;
-	if (!decode_string(d, n, &l->text, arg))
+	if (!decode_string(d, n, &host, arg) || !check_sni_host(d, n, host))
 		return false;
-	if (l->text.len == 0)
-		return decode_error(d, n, "an empty SNI host");
-	if (hostname_is_ip(l->text)) {
-		decode_warning(d, n, "\"%.*s\" is an address: clients never send one as SNI", SLICE_ARG(l->text));
-		return true;
-	}
-	/* Addressed by a mesh gateway: outbound_.80_._.host. */
-	if (!slice_starts(l->text, SLICE("outbound_"))) {
-		problem = hostname_wildcard_problem(l->text);
-		if (problem != NULL)
-			return decode_error(d, n, "SNI host \"%.*s\" %s", SLICE_ARG(l->text), problem);
-	}
-	if (hostname_is_wild(l->text) && l->text.len > 1 && l->text.at[1] != '.')
-		return decode_error(d, n, "\"%.*s\": a wildcard stands for whole labels, write *.example.com",
-				    SLICE_ARG(l->text));
-	l->text = hostname_normalise(d->arena, l->text);
+	l->text = hostname_normalise(d->arena, host);
 	return true;
 }
 

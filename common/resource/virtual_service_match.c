@@ -76,6 +76,11 @@ static bool decode_gateway(struct decoder *d, const struct node *n, void *out, c
 	return slice_find(text, '.') < 0 || take_dotted_gateway(d, n, g);
 }
 
+static bool same_gateway(const struct gateway_ref *a, const struct gateway_ref *b)
+{
+	return a->mesh == b->mesh && slice_eq(a->ns, b->ns) && slice_eq(a->name, b->name);
+}
+
 bool vs_decode_gateways(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
 	static const struct decode_list row = { sizeof(struct gateway_ref), decode_gateway, NULL, 0 };
@@ -83,15 +88,15 @@ bool vs_decode_gateways(struct decoder *d, const struct node *n, void *out, cons
 	bool ok = decode_list(d, n, out, &row);
 
 	(void)arg;
-	for (size_t i = 0; i < list->count; i++)
-		for (size_t j = 0; j < i; j++) {
-			const struct gateway_ref *a = &list->items[j], *b = &list->items[i];
+	for (size_t i = 1; i < list->count; i++) {
+		size_t mark = decode_push_index(d, i), j = 0;
 
-			if (a->mesh != b->mesh || !slice_eq(a->ns, b->ns) || !slice_eq(a->name, b->name))
-				continue;
-			decode_problem(d, SEVERITY_WARNING, b->where, "duplicate gateway");
-			break;
-		}
+		while (j < i && !same_gateway(&list->items[j], &list->items[i]))
+			j++;
+		if (j < i)
+			decode_problem(d, SEVERITY_WARNING, list->items[i].where, "duplicate gateway");
+		decode_pop(d, mark);
+	}
 	return ok;
 }
 
