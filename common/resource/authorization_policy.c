@@ -173,7 +173,7 @@ static void note_hosts_without_port(struct decoder *d, const policy_values *host
 
 	for (size_t i = 0; i < hosts->count; i++) {
 		host = hosts->items[i].text;
-		if (host.len == 0 || host.at[host.len - 1] == '*' || slice_find(host, ':') >= 0)
+		if (host.len == 0 || slice_find(host, '*') >= 0 || slice_find(host, ':') >= 0)
 			continue;
 		decode_note(d, &(struct node){ .where = hosts->items[i].where }, "hosts are compared with "
 			    "their port where the client sends one: \"%.*s:*\" beside \"%.*s\" covers both",
