@@ -5,6 +5,7 @@
 #include "spoa/jwks_priv.h"
 
 #include <event2/thread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -80,6 +81,17 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* Signals are other threads' business: a peer that closes early shall not end us by SIGPIPE. */
+static void start_thread(struct jwks_store *store)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	must(pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
+	must(pthread_create(&store->thread, NULL, run, store) == 0);
+	must(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
+}
+
 struct jwks_store *jwks_store_create(const struct jwks_config *config)
 {
 	struct jwks_store *store = calloc(1, sizeof(*store));
@@ -102,7 +114,7 @@ struct jwks_store *jwks_store_create(const struct jwks_config *config)
 	must(pthread_mutex_init(&store->lock, NULL) == 0);
 	event_add(store->wake, NULL);
 	store->fetcher = fetcher_create(store->base, &rules);
-	must(pthread_create(&store->thread, NULL, run, store) == 0);
+	start_thread(store);
 	return store;
 }
 

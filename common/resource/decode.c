@@ -340,7 +340,7 @@ bool decode_list(struct decoder *d, const struct node *n, void *out, const void 
 		return decode_error(d, n, "must be a list, found %s", node_found(n));
 	if (row->max > 0 && n->count > row->max)
 		return decode_error(d, n, "has %zu items, %zu are allowed", n->count, row->max);
-	list->items = arena_zalloc_array(d->arena, n->count + 1, row->size);
+	list->items = arena_zalloc_array(d->arena, n->count, row->size);
 	list->count = 0;
 	for (size_t i = 0; i < n->count; i++) {
 		size_t mark = decode_push_index(d, i);
@@ -381,7 +381,7 @@ bool decode_string_map(struct decoder *d, const struct node *n, void *out, const
 	if (n->kind != NODE_MAPPING)
 		return decode_error(d, n, "must be a mapping of names to strings, found %s",
 				    node_found(n));
-	map->items = arena_array(d->arena, struct string_entry, n->count + 1);
+	map->items = arena_array(d->arena, struct string_entry, n->count);
 	map->count = n->count;
 	for (size_t i = 0; i < n->count; i++) {
 		struct string_entry *e = &map->items[i];

@@ -60,15 +60,17 @@ static bool decode_subsets(struct decoder *d, const struct node *n, void *out, c
 	bool ok = decode_list(d, n, out, &row);
 
 	(void)arg;
-	for (size_t i = 0; i < list->count; i++)
-		for (size_t j = 0; j < i; j++) {
-			if (list->items[i].name.at == NULL || !slice_eq(list->items[i].name, list->items[j].name))
-				continue;
-			ok = decode_problem(d, SEVERITY_ERROR, list->items[i].where, "duplicate subset name \"%.*s\", "
-					    "as at line %u", SLICE_ARG(list->items[i].name),
-					    list->items[j].where.line);
-			break;
-		}
+	for (size_t i = 1; i < list->count; i++) {
+		const struct subset *s = &list->items[i];
+		size_t mark = decode_push_index(d, i), j = 0;
+
+		while (j < i && (s->name.at == NULL || !slice_eq(s->name, list->items[j].name)))
+			j++;
+		if (j < i)
+			ok = decode_problem(d, SEVERITY_ERROR, s->where, "duplicate subset name \"%.*s\", as at line %u",
+					    SLICE_ARG(s->name), list->items[j].where.line);
+		decode_pop(d, mark);
+	}
 	return ok;
 }
 

@@ -65,12 +65,14 @@ static const struct field cookie_fields[] = {
 static bool decode_cookie(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
 	struct consistent_hash *h = out;
+	bool ok;
 
 	(void)arg;
 	h->key = HASH_COOKIE;
-	if (!decode_mapping(d, n, cookie_fields, h))
-		return false;
-	return h->name.len > 0 || decode_error(d, node_get(n, "name"), "name required for httpCookie");
+	ok = decode_mapping(d, n, cookie_fields, h);
+	if (h->name.at != NULL && h->name.len == 0)
+		ok = decode_error(d, node_get(n, "name"), "name required for httpCookie");
+	return ok;
 }
 
 static bool decode_hash_header(struct decoder *d, const struct node *n, void *out, const void *arg)

@@ -53,15 +53,17 @@ static void file_error(struct reading *r, const char *path, const char *what, co
 static void parse_bytes(struct reading *r, const char *file, struct slice bytes)
 {
 	struct resource_set *set = r->loader.set;
+	struct arena *nodes = arena_create(bytes.len > READ_BYTES ? 1 << 20 : READ_BYTES);
 	struct node **docs;
 	size_t count;
 
 	XXH64_update(&r->digest, bytes.at, bytes.len);
 	set->files++;
-	(void)yaml_read(set->arena, arena_text(set->arena, slice_of(file)), bytes,
-			r->loader.problems, &docs, &count);
+	(void)yaml_read_apart(nodes, set->arena, arena_text(set->arena, slice_of(file)), bytes,
+			      r->loader.problems, &docs, &count);
 	for (size_t i = 0; i < count; i++)
 		document_decode(&r->loader, docs[i]);
+	arena_free(&nodes);
 }
 
 /* False: unreadable, or more than a file may have; said already. */

@@ -217,7 +217,8 @@ static const struct l4_match *find_equal(const struct l4_route *routes, size_t c
 	return NULL;
 }
 
-static void check_l4(struct decoder *d, const struct l4_route *routes, size_t count)
+/* `open_allowed`: of tcp; a tls route without match is an error already. */
+static void check_l4(struct decoder *d, const struct l4_route *routes, size_t count, bool open_allowed)
 {
 	const struct l4_route *open = NULL;
 
@@ -240,7 +241,7 @@ static void check_l4(struct decoder *d, const struct l4_route *routes, size_t co
 		if (duplicates > 0 && duplicates == r->match.count)
 			decode_problem(d, SEVERITY_WARNING, r->where, "route is never used: earlier routes have all its "
 				       "matches");
-		if (r->match.count == 0 && open == NULL)
+		if (open_allowed && r->match.count == 0 && open == NULL)
 			open = r;
 		decode_pop(d, mark);
 	}
@@ -253,9 +254,9 @@ void virtual_service_check_reach(struct decoder *d, const struct virtual_service
 	check_http(d, vs);
 	decode_pop(d, mark);
 	mark = decode_push(d, "tls");
-	check_l4(d, vs->tls.items, vs->tls.count);
+	check_l4(d, vs->tls.items, vs->tls.count, false);
 	decode_pop(d, mark);
 	mark = decode_push(d, "tcp");
-	check_l4(d, vs->tcp.items, vs->tcp.count);
+	check_l4(d, vs->tcp.items, vs->tcp.count, true);
 	decode_pop(d, mark);
 }

@@ -32,7 +32,8 @@ struct anchor {
 };
 
 struct reader {
-	struct arena *arena;
+	struct arena *arena;		/* of nodes */
+	struct arena *text;		/* of what scalars and keys say */
 	const char *file;
 	struct problems *problems;
 	yaml_parser_t parser;
@@ -226,7 +227,7 @@ static struct node *read_scalar(struct reader *r, const yaml_event_t *e, struct 
 		refuse(r, n->where, "a string cannot hold a NUL character");
 		text.len = 0;
 	}
-	n->text = arena_slice(r->arena, text);
+	n->text = arena_slice(r->text, text);
 	n->quoted = e->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
 	if (!n->quoted && scalar_is_null(text))
 		n->kind = NODE_NULL;
@@ -476,7 +477,13 @@ static void read_document(struct reader *r, struct document_list *l)
 enum outcome yaml_read(struct arena *a, const char *file, struct slice bytes, struct problems *ps,
 		       struct node ***docs, size_t *count)
 {
-	struct reader r = { .arena = a, .file = file, .problems = ps };
+	return yaml_read_apart(a, a, file, bytes, ps, docs, count);
+}
+
+enum outcome yaml_read_apart(struct arena *a, struct arena *text, const char *file, struct slice bytes,
+			     struct problems *ps, struct node ***docs, size_t *count)
+{
+	struct reader r = { .arena = a, .text = text, .file = file, .problems = ps };
 	struct document_list l = { 0 };
 	yaml_event_t e;
 

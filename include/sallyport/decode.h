@@ -7,7 +7,8 @@
  * of them at once. Unknown fields are errors that name the nearest known one.
  *
  * Owner    decoded structs and their lists live in the decoder's arena; strings are copies there
- *          or point into the node tree, which lives in the same arena. Thread: one at a time. */
+ *          or point at the texts of nodes, which live as long. Nodes themselves are gone after
+ *          decoding: no struct keeps a pointer to one. Thread: one at a time. */
 #ifndef SALLYPORT_DECODE_H
 #define SALLYPORT_DECODE_H
 

@@ -40,6 +40,11 @@ struct node_pair {
 enum outcome yaml_read(struct arena *a, const char *file, struct slice bytes, struct problems *ps,
 		       struct node ***docs, size_t *count);
 
+/* The same with texts in an arena of their own, so that nodes may go as soon as they are decoded
+ * and slices of their texts and keys stay. */
+enum outcome yaml_read_apart(struct arena *nodes, struct arena *text, const char *file,
+			     struct slice bytes, struct problems *ps, struct node ***docs, size_t *count);
+
 /* NULL: no such key, or not a mapping. */
 struct node *node_get(const struct node *n, const char *key);
 

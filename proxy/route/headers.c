@@ -36,20 +36,20 @@ static void level_push(struct level *l, const struct header_ops *ops, unsigned r
 	l->rank[l->count++] = rank;
 }
 
+static bool is_authority(struct slice name)
+{
+	return slice_eq(name, SLICE(":authority"));
+}
+
 /* Absent: the operation is skipped. */
 static struct slice value_of(const struct header_value *v, const struct editing *e)
 {
-	struct slice value;
+	struct slice name = is_authority(v->name) ? SLICE("host") : v->name, value;
 
 	if (format_is_literal(&v->format, &value))
 		return value.len != 0 ? value : NO_SLICE;
 	value = slice_trim(format_run(&v->format, e->exchange, NO_SLICE, e->arena));
-	return value.len != 0 && header_is_safe(v->name, value) ? value : NO_SLICE;
-}
-
-static bool is_authority(struct slice name)
-{
-	return slice_eq(name, SLICE(":authority"));
+	return value.len != 0 && header_is_safe(name, value) ? value : NO_SLICE;
 }
 
 static void choose_host(struct editing *e, struct slice value, unsigned rank)

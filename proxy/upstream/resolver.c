@@ -78,6 +78,12 @@ static bool has_address(int family)
 	return found;
 }
 
+static void on_dns_log(int is_warning, const char *text)
+{
+	(void)is_warning;
+	log_debug("dns", "%s", text);
+}
+
 static void set_number(struct evdns_base *dns, const char *option, int value)
 {
 	char text[16];
@@ -96,9 +102,10 @@ static void load_name_servers(struct resolver *r, const struct resolver_options 
 		 (o->timeout_ms > 0 ? o->timeout_ms : RESOLVER_TIMEOUT_MS) / 1000.0);
 	evdns_base_set_option(r->dns, "timeout:", seconds);
 	set_number(r->dns, "attempts:", tries);
-	/* A name server is asked again whatever it did before: each query changes over to the next one
-	 * by itself, and no probes are sent for names that nobody asked for. */
+	/* A query changes over to the next name server by itself, and where all of them fail any one is
+	 * asked: probes with names that nobody asked for may be as rare as can be. */
 	set_number(r->dns, "max-timeouts:", 255);
+	set_number(r->dns, "initial-probe-timeout:", 3600);
 	if (o->nameserver != NULL) {
 		if (evdns_base_nameserver_ip_add(r->dns, o->nameserver) != 0)
 			log_error("dns", "name server %s: no usable address", o->nameserver);
@@ -118,6 +125,7 @@ struct resolver *resolver_create(struct event_base *base, const struct resolver_
 	r->base = base;
 	r->hosts = o->hosts != NULL ? o->hosts : "/etc/hosts";
 	r->ipv6 = o->ipv6 || (!has_address(AF_INET) && has_address(AF_INET6));
+	evdns_set_log_fn(on_dns_log);
 	r->dns = evdns_base_new(base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
 	must(r->dns != NULL);
 	load_name_servers(r, o);
@@ -194,7 +202,7 @@ static void tell_log(struct resolved_name *n, int result)
 	}
 	if (!n->failing)
 		log_warn("dns", "%s: %s%s", n->text, evdns_err_to_string(result),
-			 result == DNS_ERR_NOTEXIST || result == DNS_ERR_NODATA ? "" :
+			 result == DNS_ERR_NOTEXIST || result == DNS_ERR_NODATA || n->count == 0 ? "" :
 			 "; the addresses known before stay in use");
 	n->failing = true;
 }

@@ -157,7 +157,7 @@ static const struct document_row rules[] = {
 	{ "subset null", "host: a.b\nsubsets: [null]\n", "*2:11: " AT "spec.subsets[0]: is null" },
 	{ "subset name", "host: a.b\nsubsets: [{labels: {}}]\n", "2:11: " AT "spec.subsets[0]: missing required field \"name\"\n" },
 	{ "subset bad name", "host: a.b\nsubsets: [{name: v_1}]\n", "2:18: " AT "spec.subsets[0]: subset name \"v_1\" is invalid: letters, digits and inner hyphens, at most 63\n" },
-	{ "subset twice", "host: a.b\nsubsets: [{name: v1}, {name: v1}]\n", "2:23: " AT "spec.subsets: duplicate subset name \"v1\", as at line 2\n" },
+	{ "subset twice", "host: a.b\nsubsets: [{name: v1}, {name: v1}]\n", "2:23: " AT "spec.subsets[1]: duplicate subset name \"v1\", as at line 2\n" },
 	{ "subset labels", "host: a.b\nsubsets: [{name: v1, labels: {\"a b\": x}}]\n", "*2:31: " AT "spec.subsets[0].labels: bad label key \"a b\"" },
 	{ "subset policy", "host: a.b\nsubsets: [{name: v1, trafficPolicy: {}}]\n", "2:37: " AT "spec.subsets[0].trafficPolicy: traffic policy must have at least one field\n" },
 };

@@ -26,7 +26,7 @@
 	X("listenerMaxConnections",	listener_max_connections, COUNT, 0, 0, 10000000, FIELD_LATER)	/* 0: off */ \
 	X("acceptsPerTurn",		accepts_per_turn,	COUNT, 1, 1, 64, 0)		/* T-40 */ \
 	X("listenBacklog",		listen_backlog,		COUNT, 4096, 1, 65535, 0)	/* T-39 */ \
-	X("connectionBufferKb",		connection_buffer_bytes, KB, 32, 4, 16384, 0)		/* each way; hard cap twice */ \
+	X("connectionBufferKb",		connection_buffer_bytes, KB, 32, 4, 16384, FIELD_LATER)		/* each way; hard cap twice */ \
 	X("lingerKb",			linger_bytes,		KB, 256, 0, 16384, 0)		/* read and dropped at a close */ \
 	/* requests */ \
 	X("maxRequestHeadersKb",	request_head_bytes,	KB, 60, 1, 8192, 0) \
@@ -45,7 +45,7 @@
 	X("maxStreamsPerConnection",	connection_streams,	COUNT, 10000, 1, 1000000000, FIELD_LATER) \
 	X("http2DrainGrace",		http2_drain_grace_ms,	SPAN, 5000, 0, 3600000, FIELD_LATER) \
 	/* times */ \
-	X("clientHelloTimeout",		client_hello_ms,	SPAN, 15000, 100, 3600000, 0) \
+	X("clientHelloTimeout",		client_hello_ms,	SPAN, 15000, 100, 3600000, FIELD_LATER) \
 	X("tlsHandshakeTimeout",	tls_handshake_ms,	SPAN, 15000, 100, 3600000, 0) \
 	X("requestHeaderTimeout",	request_header_ms,	SPAN, 60000, 0, 3600000, 0)	/* 0: off */ \
 	X("requestTimeout",		request_ms,		SPAN, 0, 0, 86400000, FIELD_LATER)	/* whole request; 0: off */ \
@@ -59,11 +59,11 @@
 	X("upstreamIdleTimeout",	upstream_idle_ms,	SPAN, 3600000, 1, 604800000, 0) \
 	X("tcpIdleTimeout",		tcp_idle_ms,		SPAN, 3600000, 0, 604800000, FIELD_LATER)	/* 0: off */ \
 	X("drainTimeout",		drain_ms,		SPAN, 5000, 0, 86400000, 0)	/* at SIGTERM */ \
-	X("listenerDrainTimeout",	listener_drain_ms,	SPAN, 45000, 0, 86400000, 0)	/* of what a reload removed */ \
+	X("listenerDrainTimeout",	listener_drain_ms,	SPAN, 45000, 0, 86400000, FIELD_LATER)	/* of what a reload removed */ \
 	/* agent */ \
 	X("maxPendingChecks",		pending_checks,		COUNT, 10000, 1, 10000000, 0)	/* a worker's */ \
 	X("tokenCacheEntries",		token_cache_entries,	COUNT, 10000, 0, 10000000, 0) \
-	X("maxTokenKb",			token_bytes,		KB, 16, 1, 1024, 0)
+	X("maxTokenKb",			token_bytes,		KB, 16, 1, 1024, FIELD_LATER)
 
 struct proxy_limits {
 #define X(name, member, kind, preset, least, most, flags) int64_t member;
