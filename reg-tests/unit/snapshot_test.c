@@ -1,0 +1,774 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Snapshots from whole documents: listeners, chains, virtual hosts, routes and what is warned about
+ * (spec/gateway.md 5-9, 12, 17; spec/virtual-service.md 4-6, 18; spec/README.md D1-D12). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "proxy/route/compile.h"
+#include "proxy/snapshot/build_priv.h"
+#include "sallyport/clock.h"
+#include "sallyport/hostname.h"
+#include "sallyport/text.h"
+
+/* ---- documents, in short ---- */
+
+#define PROXY(spec) \
+	"apiVersion: sallyport.io/v1\nkind: Proxy\nmetadata: {name: edge, namespace: istio-system}\nspec: {" spec "}\n---\n"
+#define GW_IN(ns, name, servers) \
+	"apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: " name ", namespace: " ns "}\n" \
+	"spec:\n  selector: {istio: ingressgateway}\n  servers:\n" servers "---\n"
+#define GW(name, servers)	GW_IN("default", name, servers)
+#define SERVER(number, protocol, hosts) \
+	"  - port: {number: " #number ", name: p" #number ", protocol: " protocol "}\n    hosts: " hosts "\n"
+#define NAMED(port_name, number, protocol, hosts) \
+	"  - port: {number: " #number ", name: " port_name ", protocol: " protocol "}\n    hosts: " hosts "\n"
+#define SIMPLE(cred)	"    tls: {mode: SIMPLE, credentialName: " cred "}\n"
+#define TO_HTTPS	"    tls: {httpsRedirect: true}\n"
+#define VS_IN(ns, name, hosts, gateways, http) \
+	"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: " name ", namespace: " ns "}\n" \
+	"spec:\n  hosts: " hosts "\n  gateways: " gateways "\n  http:\n" http "---\n"
+#define VS(name, hosts, http)	VS_IN("default", name, hosts, "[gw]", http)
+#define TO(host)	"  - route: [{destination: {host: " host ".local}}]\n"
+#define MATCH_TO(match, host) \
+	"  - match: [{" match "}]\n    route: [{destination: {host: " host ".local}}]\n"
+#define ENTRY(host, port) \
+	"apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: " host ", namespace: default}\n" \
+	"spec: {hosts: [" host ".local], resolution: STATIC, ports: [{number: " #port ", name: http, protocol: HTTP}], " \
+	"endpoints: [{address: 127.0.0.1}]}\n---\n"
+
+struct loaded {
+	struct problems problems;
+	struct snapshot *s;
+	struct arena *arena;
+};
+
+static void load(struct loaded *l, const char *yaml)
+{
+	struct resource_set *set;
+
+	problems_init(&l->problems);
+	l->arena = arena_create(0);
+	set = resource_set_parse("t", slice_of(yaml), &l->problems);
+	if (l->problems.errors != 0) {
+		problems_print(&l->problems, SEVERITY_ERROR, stderr);
+		fail_msg("%s", yaml);
+	}
+	l->s = snapshot_build(set, 1, &l->problems);
+	if (l->s == NULL)
+		resource_set_free(&set);
+}
+
+static void unload(struct loaded *l)
+{
+	snapshot_unref(&l->s);
+	problems_fini(&l->problems);
+	arena_free(&l->arena);
+}
+
+/* Is there a problem at this line that says so? */
+static bool told(const struct loaded *l, enum severity severity, const char *what)
+{
+	for (size_t i = 0; i < l->problems.count; i++)
+		if (l->problems.items[i].severity == severity && strstr(l->problems.items[i].text, what) != NULL)
+			return l->problems.items[i].where.line != 0;
+	return false;
+}
+
+static void assert_told(const struct loaded *l, const char *what)
+{
+	if (!told(l, SEVERITY_WARNING, what)) {
+		problems_print(&l->problems, SEVERITY_NOTE, stderr);
+		fail_msg("no warning \"%s\"", what);
+	}
+}
+
+static const struct listener_plan *listener(const struct loaded *l, uint32_t bound)
+{
+	for (size_t i = 0; i < l->s->listeners.count; i++)
+		if (l->s->listeners.items[i]->bound_port == bound)
+			return l->s->listeners.items[i];
+	return NULL;
+}
+
+static struct message *request(struct loaded *l, const char *host, const char *path)
+{
+	struct message *m = arena_new(l->arena, struct message);
+
+	m->method = SLICE("GET");
+	m->scheme = SLICE("http");
+	m->authority = slice_of(host);
+	m->path = slice_of(path);
+	headers_init(&m->headers, l->arena, 2);
+	return m;
+}
+
+static const struct route *route_at(struct loaded *l, const struct chain *c, const char *host, const char *path)
+{
+	const struct virtual_host *vh = c != NULL ? route_table_find(c->routes, slice_of(host)) : NULL;
+	const struct route_input in = { request(l, host, path), l->arena };
+
+	return vh != NULL ? virtual_host_match(vh, &in) : NULL;
+}
+
+static const char *served_by_chain(struct loaded *l, const struct chain *c, const char *host, const char *path)
+{
+	const struct virtual_host *vh = c != NULL ? route_table_find(c->routes, slice_of(host)) : NULL;
+	const struct route *r = route_at(l, c, host, path);
+
+	if (vh != NULL && virtual_host_requires_tls(vh) && !c->tls)
+		return "301";
+	if (r == NULL)
+		return "404";
+	if (r->action != ROUTE_FORWARD)
+		return r->action == ROUTE_REDIRECT ? "redirect" : "direct";
+	return arena_text(l->arena, r->targets.items[0].cluster_name);
+}
+
+/* What happens to GET on plain HTTP: a cluster, "301", "404", or "closed". */
+static const char *served(struct loaded *l, uint32_t port, const char *host, const char *path)
+{
+	const struct listener_plan *p = listener(l, port);
+
+	return p == NULL || p->plain == NULL ? "closed" : served_by_chain(l, p->plain, host, path);
+}
+
+static const struct chain *chain_for(const struct loaded *l, uint32_t port, const char *sni)
+{
+	const struct listener_plan *p = listener(l, port);
+
+	return p != NULL ? listener_find_chain(p, slice_of(sni)) : NULL;
+}
+
+/* ---- plain HTTP: who serves a request ---- */
+
+#define B80		"outbound|80||b.local"
+#define BASE		ENTRY("b", 80)
+#define GW_ANY		GW("gw", SERVER(80, "HTTP", "[\"*\"]"))
+
+struct http_row {
+	const char *name, *yaml, *host, *path, *expected;
+};
+
+static const struct http_row http_rows[] = {
+	{ "G1", BASE GW("gw", SERVER(80, "HTTP", "[example.com]")) VS("v", "[example.com]", TO("b")), "example.com:1234", "/", B80 },
+	{ "G2", BASE GW("gw", SERVER(80, "HTTP", "[example.com]")) VS("v", "[example.com]", TO("b")), "EXAMPLE.com", "/", B80 },
+	{ "G3", BASE GW("gw", SERVER(80, "HTTP", "[example.com]")) VS("v", "[example.com]", TO("b")), "other.com", "/", "404" },
+	{ "trailing dot", BASE GW("gw", SERVER(80, "HTTP", "[example.com]")) VS("v", "[example.com]", TO("b")), "example.com.", "/", "404" },
+	{ "G4", BASE GW("gw", SERVER(80, "HTTP", "[\"*.example.com\"]")) VS("v", "[a.example.com]", TO("b")), "b.example.com", "/", "404" },
+	{ "G5", BASE GW("gw", SERVER(80, "HTTP", "[\"*.example.com\"]")) VS("v", "[\"*\"]", TO("b")), "x.y.example.com", "/", B80 },
+	{ "G6", GW("gw", SERVER(80, "HTTP", "[example.com]") TO_HTTPS), "example.com", "/p?q=1", "301" },
+	{ "redirect, other host", GW("gw", SERVER(80, "HTTP", "[example.com]") TO_HTTPS), "other.com", "/", "404" },
+	{ "redirect, ns/host", GW("gw", SERVER(80, "HTTP", "[default/example.com]") TO_HTTPS), "example.com", "/", "301" },
+	{ "redirect, routes of a name within", BASE GW("gw", SERVER(80, "HTTP", "[\"*.example.com\"]") TO_HTTPS)
+	  VS("v", "[a.example.com]", TO("b")), "a.example.com", "/", "301" },
+	{ "G8", BASE GW("gw", SERVER(80, "HTTP", "[example.com]")) GW("agw", SERVER(80, "HTTP", "[example.com]") TO_HTTPS)
+	  VS("v", "[example.com]", TO("b")), "example.com", "/", "301" },
+	{ "G8 the other way", BASE GW("gw", SERVER(80, "HTTP", "[example.com]")) GW("zgw", SERVER(80, "HTTP", "[example.com]") TO_HTTPS)
+	  VS("v", "[example.com]", TO("b")), "example.com", "/", "301" },
+	{ "G21 HTTP first", BASE GW("gw", SERVER(80, "HTTP", "[a.com]")) GW("zzz", SERVER(80, "TCP", "[\"*\"]"))
+	  VS("v", "[a.com]", TO("b")), "a.com", "/", B80 },
+	{ "G22 TCP first", BASE GW("gw", SERVER(80, "HTTP", "[a.com]")) GW("aaa", SERVER(80, "TCP", "[\"*\"]"))
+	  VS("v", "[a.com]", TO("b")), "a.com", "/", "closed" },
+	{ "G26", BASE GW_IN("x", "gw", SERVER(80, "HTTP", "[./a.com]")) VS_IN("y", "v", "[a.com]", "[x/gw]", TO("b")), "a.com", "/", "404" },
+	{ "own namespace", BASE GW_IN("x", "gw", SERVER(80, "HTTP", "[./a.com]")) VS_IN("x", "v", "[a.com]", "[gw]", TO("b")), "a.com", "/", B80 },
+	{ "no VirtualService", GW_ANY, "a.com", "/", "404" },
+	{ "two Gateways, one port", BASE ENTRY("c", 80) GW("gw", SERVER(80, "HTTP", "[a.com]")) GW("gx", SERVER(80, "HTTP2", "[a.com]"))
+	  VS("v", "[a.com]", MATCH_TO("uri: {prefix: /b}", "b")) VS_IN("default", "w", "[a.com]", "[gx]", TO("c")), "a.com", "/x", "outbound|80||c.local" },
+	{ "whole reference to another namespace", BASE GW_IN("infra", "gw", SERVER(80, "HTTP", "[a.com]"))
+	  VS_IN("default", "v", "[a.com]", "[infra/gw]", TO("b")), "a.com", "/", B80 },
+	{ "gateway of another namespace", BASE GW_IN("infra", "gw", SERVER(80, "HTTP", "[a.com]"))
+	  VS_IN("default", "v", "[a.com]", "[gw]", TO("b")), "a.com", "/", "404" },
+	{ "short host, as written", BASE GW("gw", SERVER(80, "HTTP", "[\"*\"]")) VS("v", "[localhost]", TO("b")), "localhost", "/", B80 },
+	{ "short host, completed", BASE GW("gw", SERVER(80, "HTTP", "[\"*\"]")) VS("v", "[shop]", TO("b")),
+	  "shop.default.svc.cluster.local", "/", B80 },
+	{ "exact beats wildcard without fall-through", BASE GW("gw", SERVER(80, "HTTP", "[\"*\"]"))
+	  VS("v", "[\"*.a.com\"]", TO("b")) VS("w", "[x.a.com]", MATCH_TO("uri: {exact: /only}", "b")), "x.a.com", "/", "404" },
+
+	/* virtual-service.md 18 */
+	{ "V16", BASE ENTRY("c", 80) GW_ANY VS("v", "[a.com]", TO("b") MATCH_TO("uri: {prefix: /x}", "c")), "a.com", "/x", B80 },
+	{ "V17", BASE ENTRY("c", 80) GW_ANY VS("a1", "[a.com]", TO("b")) VS("a2", "[a.com]", MATCH_TO("uri: {prefix: /x}", "c")),
+	  "a.com", "/x", "outbound|80||c.local" },
+	{ "V18", BASE ENTRY("c", 80) GW_ANY VS("b1", "[a.com]", TO("b")) VS("a9", "[a.com]", TO("c")), "a.com", "/", "outbound|80||c.local" },
+	{ "V19", BASE ENTRY("c", 80) GW_ANY VS("v", "[a.com]", MATCH_TO("uri: {prefix: \"\"}", "b") MATCH_TO("uri: {prefix: /x}", "c")),
+	  "a.com", "/x", B80 },
+	{ "V20", BASE ENTRY("c", 80) GW_ANY VS("a1", "[a.com]", MATCH_TO("uri: {prefix: \"\"}", "b"))
+	  VS("a2", "[a.com]", MATCH_TO("uri: {prefix: /x}", "c")), "a.com", "/x", B80 },
+	{ "V21", BASE GW_ANY VS("v", "[a.com]", MATCH_TO("port: 8080", "b")), "a.com", "/", "404" },
+	{ "V21 its port", BASE GW_ANY VS("v", "[a.com]", MATCH_TO("port: 80", "b")), "a.com", "/", B80 },
+	{ "items that are filtered out do not stop", BASE ENTRY("c", 80) GW_ANY
+	  VS("v", "[a.com]", MATCH_TO("port: 8080", "b") TO("c")), "a.com", "/", "outbound|80||c.local" },
+	{ "gateways of an item", BASE GW_ANY VS("v", "[a.com]", MATCH_TO("gateways: [other]", "b")), "a.com", "/", "404" },
+	{ "source labels of an item", BASE GW_ANY VS("v", "[a.com]", MATCH_TO("sourceLabels: {istio: egress}", "b")), "a.com", "/", "404" },
+	{ "our labels", BASE GW_ANY VS("v", "[a.com]", MATCH_TO("sourceLabels: {istio: ingressgateway}", "b")), "a.com", "/", B80 },
+	{ "source namespace", BASE GW_ANY VS("v", "[a.com]", MATCH_TO("sourceNamespace: other", "b")), "a.com", "/", "404" },
+	{ "V66", BASE GW_ANY VS_IN("default", "v", "[a.com]", "[mesh]", TO("b")), "a.com", "/", "404" },
+	{ "redirect", GW_ANY VS("v", "[a.com]", "  - redirect: {uri: /n}\n"), "a.com", "/", "redirect" },
+	{ "direct response", GW_ANY VS("v", "[a.com]", "  - directResponse: {status: 200}\n"), "a.com", "/", "direct" },
+	{ "unknown service", GW_ANY VS("v", "[a.com]", TO("nobody")), "a.com", "/", "outbound|80||nobody.local" },
+	{ "V57 claims", BASE ENTRY("c", 80) GW_ANY VS("v", "[a.com]",
+	  MATCH_TO("headers: {\"@request.auth.claims.groups\": {exact: dev}}", "b") TO("c")), "a.com", "/", "outbound|80||c.local" },
+};
+
+static void requests_find_their_routes(void **state)
+{
+	size_t wrong = 0;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(http_rows); i++) {
+		struct loaded l;
+		const char *found;
+
+		load(&l, http_rows[i].yaml);
+		assert_non_null(l.s);
+		found = served(&l, 80, http_rows[i].host, http_rows[i].path);
+		if (strcmp(found, http_rows[i].expected) != 0) {
+			print_message("%s: %s, expected %s\n", http_rows[i].name, found, http_rows[i].expected);
+			wrong++;
+		}
+		unload(&l);
+	}
+	assert_int_equal(wrong, 0);
+}
+
+/* ---- TLS: who gets a connection ---- */
+
+struct sni_row {
+	const char *name, *yaml, *sni;
+	const char *expected;		/* the chain's first domain; NULL: refused; "plain" */
+};
+
+#define TLS_A_B		GW("gw", NAMED("a", 443, "HTTPS", "[a.com]") SIMPLE("one") NAMED("b", 443, "HTTPS", "[b.com]") SIMPLE("two"))
+
+static const struct sni_row sni_rows[] = {
+	{ "G9", GW("gw", SERVER(443, "HTTPS", "[a.com]") SIMPLE("c")), "a.com", "a.com" },
+	{ "G10", GW("gw", SERVER(443, "HTTPS", "[a.com]") SIMPLE("c")), "b.com", NULL },
+	{ "G11", GW("gw", SERVER(443, "HTTPS", "[a.com]") SIMPLE("c")), NULL, NULL },
+	{ "G12", GW("gw", SERVER(443, "HTTPS", "[\"*\"]") SIMPLE("c")), NULL, "*" },
+	{ "any name", GW("gw", SERVER(443, "HTTPS", "[\"*\"]") SIMPLE("c")), "x.y", "*" },
+	{ "second server", TLS_A_B, "b.com", "b.com" },
+	{ "longest suffix", GW("gw", NAMED("a", 443, "HTTPS", "[\"*.com\"]") SIMPLE("c") NAMED("b", 443, "HTTPS", "[\"*.b.com\"]") SIMPLE("c")),
+	  "x.b.com", "*.b.com" },
+	{ "a wildcard is not its apex", GW("gw", SERVER(443, "HTTPS", "[\"*.b.com\"]") SIMPLE("c")), "b.com", NULL },
+	{ "G13 passthrough is refused, not terminated by the wildcard",
+	  GW("gw", NAMED("a", 443, "HTTPS", "[\"*.example.com\"]") SIMPLE("c") NAMED("b", 443, "TLS", "[foo.example.com]") "    tls: {mode: PASSTHROUGH}\n")
+	  "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: default}\n"
+	  "spec: {hosts: [foo.example.com], gateways: [gw], tls: [{match: [{sniHosts: [foo.example.com]}], route: [{destination: {host: b.local}}]}]}\n",
+	  "foo.example.com", NULL },
+	{ "G14", GW("gw", NAMED("a", 443, "HTTPS", "[\"*.example.com\"]") SIMPLE("c") NAMED("b", 443, "TLS", "[foo.example.com]") "    tls: {mode: PASSTHROUGH}\n"),
+	  "bar.example.com", "*.example.com" },
+	{ "G24", GW("zz", SERVER(443, "HTTPS", "[a.com, z.com]") SIMPLE("c")) GW("aa", SERVER(443, "HTTPS", "[a.com]") SIMPLE("c")),
+	  "z.com", NULL },
+	{ "G28 D1", GW("gw", SERVER(443, "GRPC", "[a.com]") SIMPLE("c")), "a.com", "a.com" },
+	{ "MUTUAL is not served as SIMPLE", GW("gw", NAMED("a", 443, "HTTPS", "[\"*.com\"]") SIMPLE("c") NAMED("b", 443, "HTTPS", "[m.com]") "    tls: {mode: MUTUAL, credentialName: c}\n"),
+	  "m.com", NULL },
+	{ "plain HTTP behind TLS", GW("gw", NAMED("a", 443, "HTTPS", "[a.com]") SIMPLE("c") NAMED("b", 443, "HTTP", "[b.com]")), "other", "plain" },
+	{ "plain HTTP first: TLS is skipped", GW("gw", NAMED("b", 443, "HTTP", "[b.com]") NAMED("a", 443, "HTTPS", "[a.com]") SIMPLE("c")), "a.com", "plain" },
+	{ "namespaces do not make names different", GW("gw", NAMED("a", 443, "HTTPS", "[ns1/*.x.com]") SIMPLE("c")
+	  NAMED("b", 443, "HTTPS", "[ns2/*.x.com, y.com]") SIMPLE("c")), "y.com", "*.x.com" },
+	{ "star among others", GW("gw", NAMED("a", 443, "HTTPS", "[default/*, a.com]") SIMPLE("c")), "zzz", "*" },
+};
+
+static void connections_find_their_chains(void **state)
+{
+	size_t wrong = 0;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(sni_rows); i++) {
+		const struct chain *c;
+		struct loaded l;
+		const char *found;
+
+		load(&l, sni_rows[i].yaml);
+		c = chain_for(&l, 443, sni_rows[i].sni);
+		found = c == NULL ? NULL : !c->tls ? "plain" : arena_text(l.arena, c->domains.items[0]);
+		if ((found == NULL) != (sni_rows[i].expected == NULL) || (found != NULL && strcmp(found, sni_rows[i].expected) != 0)) {
+			print_message("%s: %s, expected %s\n", sni_rows[i].name, found ? found : "refused",
+				      sni_rows[i].expected ? sni_rows[i].expected : "refused");
+			wrong++;
+		}
+		unload(&l);
+	}
+	assert_int_equal(wrong, 0);
+}
+
+static void tls_servers_have_their_own_tables(void **state)
+{
+	struct loaded l;
+
+	(void)state;
+	load(&l, BASE TLS_A_B VS("v", "[a.com, b.com]", TO("b")));
+	assert_string_equal(served_by_chain(&l, chain_for(&l, 443, "a.com"), "a.com", "/"), "outbound|80||b.local");
+	assert_string_equal(served_by_chain(&l, chain_for(&l, 443, "a.com"), "b.com", "/"), "404");
+	assert_int_equal(l.s->tls_chains.count, 2);
+	for (uint32_t i = 0; i < 2; i++)
+		assert_int_equal(l.s->tls_chains.items[i]->tls_slot, i);
+	assert_true(slice_eq(chain_for(&l, 443, "b.com")->name, SLICE("https.443.b.gw.default")));
+	assert_true(slice_eq(chain_for(&l, 443, "b.com")->gateway, SLICE("default/gw")));
+	unload(&l);
+}
+
+/* 421 for another server's host; the same certificate and demands: that server's routes (D5). */
+static void reused_connections_are_told_apart(void **state)
+{
+	const struct chain *same, *a, *b;
+	const struct listener_plan *p;
+	struct loaded l;
+
+	(void)state;
+	load(&l, TLS_A_B);
+	p = listener(&l, 443);
+	a = chain_for(&l, 443, "a.com");
+	assert_true(listener_is_misdirected(p, a, SLICE("B.com:443"), &same));
+	assert_null(same);
+	assert_false(listener_is_misdirected(p, a, SLICE("a.com"), &same));
+	assert_false(listener_is_misdirected(p, a, SLICE("c.com"), &same));
+	unload(&l);
+
+	load(&l, GW("gw", NAMED("a", 443, "HTTPS", "[a.com]") SIMPLE("one") NAMED("b", 443, "HTTPS", "[b.com]") SIMPLE("one")
+		    NAMED("c", 443, "HTTPS", "[c.com]") "    tls: {mode: SIMPLE, credentialName: one, minProtocolVersion: TLSV1_3}\n"
+		    NAMED("d", 443, "HTTPS", "[d.com]") "    tls: {mode: MUTUAL, credentialName: one}\n"));
+	p = listener(&l, 443);
+	a = chain_for(&l, 443, "a.com");
+	b = chain_for(&l, 443, "b.com");
+	assert_true(listener_is_misdirected(p, a, SLICE("b.com"), &same));
+	assert_ptr_equal(same, b);
+	assert_true(listener_is_misdirected(p, a, SLICE("c.com"), &same));
+	assert_null(same);
+	assert_true(listener_is_misdirected(p, a, SLICE("d.com"), &same));
+	assert_null(same);
+	unload(&l);
+}
+
+static void tls_settings_are_openssl_s(void **state)
+{
+	const struct tls_settings *t;
+	struct loaded l;
+
+	(void)state;
+	load(&l, GW("gw", NAMED("a", 443, "HTTPS", "[a.com]") SIMPLE("kubernetes://certs/one")
+		    NAMED("b", 443, "HTTPS", "[b.com]") "    tls: {mode: SIMPLE, credentialName: two, minProtocolVersion: TLSV1_1, "
+		    "maxProtocolVersion: TLSV1_2, cipherSuites: [ECDHE-RSA-AES128-SHA, AES128-SHA]}\n"
+		    NAMED("c", 443, "HTTPS", "[c.com]") "    tls: {mode: SIMPLE, serverCertificate: /c.pem, privateKey: /k.pem}\n"
+		    NAMED("d", 443, "HTTPS", "[d.com]") "    tls: {mode: SIMPLE, credentialName: \"sds://x\"}\n"));
+	t = &chain_for(&l, 443, "a.com")->tls_settings;
+	assert_true(slice_eq(t->ns, SLICE("certs")) && slice_eq(t->credential_name, SLICE("one")));
+	assert_int_equal(t->min_version, 0x0303);
+	assert_int_equal(t->max_version, 0x0304);
+	assert_null(t->cipher_list.at);
+	assert_int_equal(t->where.line, 9);
+	t = &chain_for(&l, 443, "b.com")->tls_settings;
+	assert_null(t->ns.at);
+	assert_true(slice_eq(t->gateway_ns, SLICE("default")));
+	assert_int_equal(t->min_version, 0x0302);
+	assert_int_equal(t->max_version, 0x0303);
+	assert_true(slice_eq(t->cipher_list, SLICE("ECDHE-RSA-AES128-SHA:AES128-SHA:@SECLEVEL=0")));
+	t = &chain_for(&l, 443, "c.com")->tls_settings;
+	assert_null(t->credential_name.at);
+	assert_true(slice_eq(t->certificate_path, SLICE("/c.pem")) && slice_eq(t->key_path, SLICE("/k.pem")));
+	assert_told(&l, "credentialName \"sds://x\"");
+	unload(&l);
+}
+
+/* ---- listeners ---- */
+
+static void addresses_are_bound_as_written(void **state)
+{
+	struct loaded l;
+
+	(void)state;
+	load(&l, GW("gw", SERVER(80, "HTTP", "[\"*\"]") NAMED("x", 8080, "HTTP", "[\"*\"]") "    bind: 10.0.0.1\n"
+		    NAMED("y", 8080, "TCP", "[\"*\"]") "    bind: 10.0.0.2\n" NAMED("z", 8081, "HTTP", "[\"*\"]") "    bind: \"::1\"\n"
+		    NAMED("u", 0, "HTTP", "[\"*\"]") "    bind: unix:///run/x.sock\n" NAMED("v", 0, "HTTP", "[\"*\"]") "    bind: unix://@abs\n"));
+	assert_int_equal(l.s->listeners.count, 5);	/* G23: the TCP server has one of its own, not opened */
+	assert_string_equal(l.s->listeners.items[0]->bind.key, host_has_ipv6() ? "[::]:80" : "0.0.0.0:80");
+	assert_true(slice_eq(l.s->listeners.items[0]->name, SLICE("0.0.0.0_80")));
+	assert_true(slice_eq(l.s->listeners.items[0]->plain->name, SLICE("outbound_0.0.0.0_80")));
+	assert_string_equal(l.s->listeners.items[1]->bind.key, "10.0.0.1:8080");
+	assert_string_equal(l.s->listeners.items[2]->bind.key, "[::1]:8081");
+	assert_string_equal(l.s->listeners.items[3]->bind.key, "unix:/run/x.sock");
+	assert_string_equal(l.s->listeners.items[4]->bind.key, "unix:@abs");
+	for (size_t i = 0; i < 5; i++) {
+		assert_null(l.s->listeners.items[i]->sni);
+		assert_true(l.s->listeners.items[i]->bind.address_len != 0);
+		assert_ptr_equal(listener_find_chain(l.s->listeners.items[i], SLICE("a.com")),
+				 l.s->listeners.items[i]->plain);
+	}
+	unload(&l);
+}
+
+#define SERVICE_IN(ns) \
+	"apiVersion: v1\nkind: Service\nmetadata: {name: gateway, namespace: " ns "}\n" \
+	"spec: {selector: {istio: ingressgateway}, ports: [{name: a, port: 80, targetPort: 7080}, {name: b, port: 81, targetPort: 7081}, {name: c, port: 82}]}\n---\n"
+
+static void ports_are_mapped(void **state)
+{
+	struct loaded l;
+
+	(void)state;
+	load(&l, PROXY("ports: {80: 8080}") SERVICE_IN("istio-system")
+	     GW("gw", SERVER(80, "HTTP", "[\"*\"]") SERVER(81, "HTTP", "[\"*\"]") SERVER(82, "HTTP", "[\"*\"]") SERVER(83, "HTTP", "[\"*\"]")
+		"  - port: {number: 443, name: tls, protocol: HTTPS, targetPort: 8443}\n    hosts: [a.com]\n" SIMPLE("c")));
+	assert_int_equal(listener(&l, 8080)->number, 80);	/* Proxy.spec.ports before Service */
+	assert_int_equal(listener(&l, 7081)->number, 81);
+	assert_int_equal(listener(&l, 82)->number, 82);
+	assert_int_equal(listener(&l, 83)->number, 83);
+	assert_int_equal(listener(&l, 8443)->number, 443);	/* G30 */
+	assert_true(listener(&l, 83)->mapped);
+	assert_int_equal(listener(&l, 8080)->plain->server_port, 80);
+	assert_int_equal(snapshot_https_port(l.s, SLICE("A.com:80")), 8443);
+	assert_int_equal(snapshot_https_port(l.s, SLICE("b.com")), 0);
+	unload(&l);
+
+	load(&l, SERVICE_IN("default") GW_ANY);
+	assert_non_null(listener(&l, 80));
+	assert_false(listener(&l, 80)->mapped);
+	assert_true(told(&l, SEVERITY_NOTE, "is in another namespace than istio-system"));
+	unload(&l);
+
+	/* Two numbers on one bound port share it, each with its own number in matches. */
+	load(&l, PROXY("ports: {80: 8080}") ENTRY("b", 80) ENTRY("c", 80)
+	     GW("gw", SERVER(80, "HTTP", "[a.com]") SERVER(8080, "HTTP", "[b.com]"))
+	     VS("v", "[a.com, b.com]", MATCH_TO("port: 80", "b") MATCH_TO("port: 8080", "c")));
+	assert_int_equal(l.s->listeners.count, 1);
+	assert_string_equal(served(&l, 8080, "a.com", "/"), "outbound|80||b.local");
+	assert_string_equal(served(&l, 8080, "b.com", "/"), "outbound|80||c.local");
+	unload(&l);
+}
+
+static void servers_of_later_work_leave_others_alone(void **state)
+{
+	struct loaded l;
+
+	(void)state;
+	load(&l, BASE GW("gw", SERVER(80, "HTTP", "[a.com]") SERVER(5432, "TCP", "[\"*\"]") SERVER(6443, "TLS", "[t.com]")
+			 "    tls: {mode: PASSTHROUGH}\n" SERVER(7443, "HTTPS", "[m.com]") "    tls: {mode: MUTUAL, credentialName: c}\n")
+	     VS("v", "[a.com]", TO("b")));
+	assert_int_equal(l.s->listeners.count, 1);
+	assert_string_equal(served(&l, 80, "a.com", "/"), "outbound|80||b.local");
+	unload(&l);
+}
+
+/* ---- warnings ---- */
+
+struct warning_row {
+	const char *yaml, *what;
+	enum severity severity;
+};
+
+static const struct warning_row warning_rows[] = {
+	{ "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: gw}\nspec: {selector: {istio: other}, servers: [{port: {number: 80, name: p, protocol: HTTP}, hosts: [a.com]}]}\n",
+	  "no Gateway's selector matches this proxy", SEVERITY_WARNING },
+	{ "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: gw}\nspec: {selector: {istio: other}, servers: [{port: {number: 80, name: p, protocol: HTTP}, hosts: [a.com]}]}\n",
+	  "selector istio=other does not match this proxy", SEVERITY_NOTE },
+	{ GW_ANY, "Gateway default/gw: no VirtualService is bound to it", SEVERITY_WARNING },
+	{ GW("gw", SERVER(80, "HTTP", "[a.com]")) VS("v", "[b.com]", TO("b")), "none of its hosts is a host of its Gateways", SEVERITY_WARNING },
+	{ GW_ANY VS_IN("default", "v", "[b.com]", "[gw, nowhere]", TO("b")), "VirtualService default/v: Gateway default/nowhere does not exist", SEVERITY_WARNING },
+	{ BASE GW_ANY VS("v", "[a.com]", MATCH_TO("port: 81", "b")), "all of its routes are for other ports or Gateways", SEVERITY_WARNING },
+	{ BASE GW_ANY VS("a", "[a.com]", MATCH_TO("uri: {prefix: /x}", "b")) VS("b", "[a.com]", TO("b")),
+	  "VirtualService default/b: host a.com is also that of VirtualService default/a", SEVERITY_WARNING },
+	{ BASE GW_ANY VS("a", "[a.com]", TO("b")) VS("b", "[a.com]", TO("b")), "its route for everything is never reached at host a.com", SEVERITY_WARNING },
+	{ GW("gw", SERVER(80, "HTTP", "[a.com]") TO_HTTPS), "httpsRedirect sends clients of a.com to https", SEVERITY_WARNING },
+	{ GW("gw", NAMED("a", 80, "HTTP", "[a.com]") NAMED("b", 80, "TCP", "[a.com]")), "server b on port 80 is not served: Gateway default/gw, server a", SEVERITY_WARNING },
+	{ GW("a", SERVER(443, "HTTPS", "[a.com]") SIMPLE("c")) GW("b", SERVER(443, "HTTPS", "[a.com]") SIMPLE("c")), "Gateway default/b: server p443 on port 443 is not served: Gateway default/a", SEVERITY_WARNING },
+	{ GW("gw", NAMED("a", 443, "HTTPS", "[ns1/*.x.com]") SIMPLE("c") NAMED("b", 443, "HTTPS", "[ns2/*.x.com]") SIMPLE("c")), "host *.x.com belongs to the server of Gateway default/gw in line 7", SEVERITY_WARNING },
+	{ GW("gw", SERVER(443, "HTTPS", "[a.com]") "    tls: {mode: SIMPLE, credentialNames: [one, two]}\n"), "a second certificate is accepted but not obeyed yet: \"two\"", SEVERITY_WARNING },
+	{ GW_ANY "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: default}\nspec: {hosts: [a.com], gateways: [gw], exportTo: [other], http: [{directResponse: {status: 200}}]}\n",
+	  "exportTo hides it from this proxy, which is in namespace istio-system", SEVERITY_WARNING },
+	{ BASE GW_ANY VS("v", "[a.com]", "  - route: [{destination: {host: b.local}}]\n    headers: {request: {set: {x: \"%DOWNSTREAM_PEER_SUBJECT%\"}}}\n"),
+	  "header x: %DOWNSTREAM_PEER_SUBJECT% is accepted but not obeyed yet", SEVERITY_WARNING },
+	{ GW("gw", SERVER(443, "TLS", "[a.com]") "    tls: {mode: PASSTHROUGH}\n") VS("v", "[a.com]", TO("b")), "its http routes have no effect", SEVERITY_WARNING },
+	{ "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: default}\nspec: {selector: {matchLabels: {app: nobody}}}\n",
+	  "AuthorizationPolicy default/p: it protects nothing: no workload that namespace default reaches has the labels app=nobody", SEVERITY_WARNING },
+	{ "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: p, namespace: empty}\nspec: {}\n",
+	  "RequestAuthentication empty/p: it protects nothing: neither this proxy nor any workload is in namespace empty", SEVERITY_WARNING },
+};
+
+static void documents_that_do_not_fit_are_told(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(warning_rows); i++) {
+		struct loaded l;
+
+		load(&l, warning_rows[i].yaml);
+		if (!told(&l, warning_rows[i].severity, warning_rows[i].what)) {
+			problems_print(&l.problems, SEVERITY_NOTE, stderr);
+			fail_msg("%s\nnot told: %s", warning_rows[i].yaml, warning_rows[i].what);
+		}
+		unload(&l);
+	}
+}
+
+static void good_documents_are_left_in_peace(void **state)
+{
+	struct loaded l;
+
+	(void)state;
+	load(&l, BASE GW("gw", NAMED("http", 80, "HTTP", "[\"*.a.com\", a.com]") TO_HTTPS NAMED("https", 443, "HTTPS", "[\"*.a.com\", a.com]") SIMPLE("c"))
+	     VS("one", "[a.com]", TO("b")) VS("two", "[www.a.com]", TO("b"))
+	     "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: istio-system}\n"
+	     "spec: {selector: {matchLabels: {istio: ingressgateway}}}\n");
+	if (l.problems.warnings != 0) {
+		problems_print(&l.problems, SEVERITY_NOTE, stderr);
+		fail_msg("%zu warnings", l.problems.warnings);
+	}
+	unload(&l);
+}
+
+/* ---- policies ---- */
+
+#define POLICY(kind, ns, selector) \
+	"apiVersion: security.istio.io/v1\nkind: " kind "\nmetadata: {name: p, namespace: " ns "}\nspec: {" selector "}\n---\n"
+
+static void policies_reach_the_gateway_by_namespace_and_labels(void **state)
+{
+	static const struct { const char *yaml; bool any, gateway; } table[] = {
+		{ GW_ANY, false, false },
+		{ POLICY("AuthorizationPolicy", "istio-system", ""), true, true },
+		{ POLICY("RequestAuthentication", "istio-system", "selector: {matchLabels: {istio: ingressgateway}}"), true, true },
+		{ POLICY("RequestAuthentication", "istio-system", "selector: {matchLabels: {app: x}}"), true, false },
+		{ POLICY("AuthorizationPolicy", "default", ""), true, false },
+		{ PROXY("mesh: {rootNamespace: root}") POLICY("AuthorizationPolicy", "root", ""), true, true },
+		{ POLICY("AuthorizationPolicy", "istio-system", "targetRefs: [{kind: Gateway, group: gateway.networking.k8s.io, name: gw}]"), true, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(table); i++) {
+		struct loaded l;
+
+		load(&l, table[i].yaml);
+		assert_int_equal(l.s->has_policies, table[i].any);
+		assert_int_equal(l.s->gateway_has_policies, table[i].gateway);
+		assert_true(slice_starts(l.s->gateway_workload, SLICE("istio-system/")));
+		assert_true(slice_eq(l.s->gateway_labels, SLICE("app=istio-ingressgateway,istio=ingressgateway")));
+		unload(&l);
+	}
+}
+
+/* ---- routes as compiled ---- */
+
+static void routes_carry_what_they_need(void **state)
+{
+	const struct route *r;
+	struct loaded l;
+
+	(void)state;
+	load(&l, BASE ENTRY("c", 9000) GW_ANY VS("v", "[a.com]",
+	     "  - name: split\n    match: [{name: m, uri: {prefix: /s}}]\n    timeout: 3s\n    route:\n"
+	     "    - {destination: {host: b.local}, weight: 0}\n    - {destination: {host: c.local}, weight: 5}\n"
+	     "    - {destination: {host: none.local}, weight: 5}\n" TO("c")));
+	r = route_at(&l, listener(&l, 80)->plain, "a.com", "/s");
+	assert_true(slice_eq(r->name, SLICE("split.m")));
+	assert_int_equal(r->timeout_ms, 3000);
+	assert_int_equal(r->targets.count, 2);		/* V38: nothing for weight 0 */
+	assert_int_equal(r->weight_sum, 10);
+	assert_false(r->fused_headers);
+	assert_ptr_equal(r->targets.items[0].cluster, snapshot_find_cluster(l.s, SLICE("outbound|9000||c.local")));
+	assert_null(r->targets.items[1].cluster);
+	assert_true(slice_eq(r->targets.items[1].cluster_name, SLICE("outbound|80||none.local")));
+	r = route_at(&l, listener(&l, 80)->plain, "a.com", "/other");
+	assert_true(r->fused_headers && r->catch_all);
+	assert_null(r->name.at);
+	assert_null(snapshot_find_cluster(l.s, SLICE("outbound|1||c.local")));
+	unload(&l);
+}
+
+static void references_keep_a_snapshot(void **state)
+{
+	struct snapshot *second, *none = NULL;
+	struct loaded l;
+
+	(void)state;
+	load(&l, BASE GW_ANY VS("v", "[a.com]", MATCH_TO("uri: {regex: \"/a+\"}", "b")));
+	second = snapshot_ref(l.s);
+	snapshot_unref(&l.s);
+	assert_null(l.s);
+	l.s = second;
+	assert_string_equal(served(&l, 80, "a.com", "/aa"), "outbound|80||b.local");
+	snapshot_unref(&none);
+	unload(&l);
+}
+
+static void a_failed_build_says_why(void **state)
+{
+	struct loaded l;
+
+	(void)state;
+	load(&l, GW("gw", NAMED("u", 0, "HTTP", "[\"*\"]")
+		    "    bind: unix:///a/path/that/is/much/longer/than/any/socket/can/have/because/there/are/only/a/hundred/and/eight/bytes/in/an/address\n"));
+	assert_null(l.s);
+	assert_true(told(&l, SEVERITY_ERROR, "at most 107 are possible"));
+	unload(&l);
+}
+
+/* ---- hosts: against the words of the specification ---- */
+
+static const char *const host_pool[] = {
+	"*", "a.com", "b.com", "x.a.com", "y.x.a.com", "*.a.com", "*.x.a.com", "*.com", "*.b.com", "*y.x.a.com", "com",
+};
+
+struct host_set {
+	const char *items[64];
+	size_t count;
+};
+
+static void add_host(struct host_set *s, const char *host)
+{
+	for (size_t i = 0; i < s->count; i++)
+		if (strcmp(s->items[i], host) == 0)
+			return;
+	s->items[s->count++] = host;
+}
+
+static void take_host(void *arg, struct slice domain)
+{
+	for (size_t i = 0; i < COUNT_OF(host_pool); i++)
+		if (slice_eq(domain, slice_of(host_pool[i])))
+			add_host(arg, host_pool[i]);
+}
+
+static void hosts_in_common_are_those_of_the_definition(void **state)
+{
+	static const char *const namespaces[] = { NULL, "n1", "n2" };
+
+	(void)state;
+	srand(7);
+	for (unsigned round = 0; round < 3000; round++) {
+		struct arena *a = arena_create(0);
+		struct server_host hosts[6] = { 0 };
+		struct server s = { .hosts = { hosts, 1 + (size_t)rand() % 6 } };
+		struct slice services[4];
+		size_t count = 1 + (size_t)rand() % 4;
+		struct host_set found = { .count = 0 }, expected = { .count = 0 };
+
+		for (size_t i = 0; i < s.hosts.count; i++) {
+			hosts[i].host = slice_of(host_pool[rand() % COUNT_OF(host_pool)]);
+			hosts[i].ns = slice_of(namespaces[rand() % 3]);
+		}
+		for (size_t i = 0; i < count; i++)
+			services[i] = slice_of(host_pool[rand() % COUNT_OF(host_pool)]);
+		server_hosts_intersect(server_hosts_create(a, &s), SLICE("n1"), services, count, take_host, &found);
+		for (size_t i = 0; i < s.hosts.count; i++)
+			for (size_t k = 0; k < count; k++) {
+				if (hosts[i].ns.at != NULL && !slice_eq(hosts[i].ns, SLICE("n1")))
+					continue;
+				if (hostname_subset(hosts[i].host, services[k]))
+					take_host(&expected, hosts[i].host);
+				else if (hostname_subset(services[k], hosts[i].host))
+					take_host(&expected, services[k]);
+			}
+		for (size_t i = 0; i < expected.count; i++) {
+			size_t k = 0;
+
+			while (k < found.count && found.items[k] != expected.items[i])
+				k++;
+			assert_true(k < found.count);
+		}
+		assert_int_equal(found.count, expected.count);
+		arena_free(&a);
+	}
+}
+
+/* ---- size (printed, not judged) ---- */
+
+static long resident_kib(void)
+{
+	long pages = 0, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	if (f != NULL && fscanf(f, "%ld %ld", &pages, &resident) != 2)
+		resident = 0;
+	if (f != NULL)
+		fclose(f);
+	return resident * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static void measure(size_t hosts, bool one_by_one)
+{
+	enum { ROUTES = 10, LOOKUPS = 200000 };
+	struct problems ps;
+	struct resource_set *set;
+	struct snapshot *s;
+	struct arena *a = arena_create(0);
+	struct text yaml;
+	int64_t start = clock_monotonic_us(), loaded, built;
+	long before = resident_kib();
+	size_t found = 0;
+	double ns;
+
+	text_init(&yaml);
+	text_printf(&yaml, BASE "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: gw, namespace: default}\n"
+		    "spec:\n  servers:\n  - port: {number: 80, name: http, protocol: HTTP}\n    hosts:\n");
+	for (size_t h = 0; h < hosts && one_by_one; h++)
+		text_printf(&yaml, "    - host%zu.example\n", h);
+	text_printf(&yaml, one_by_one ? "---\n" : "    - \"*.example\"\n    - \"*\"\n---\n");
+	for (size_t h = 0; h < hosts; h++) {
+		text_printf(&yaml, "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v%zu, namespace: default}\n"
+			    "spec:\n  hosts: [host%zu.example]\n  gateways: [gw]\n  http:\n", h, h);
+		for (size_t r = 0; r < ROUTES; r++)
+			text_printf(&yaml, "  - {match: [{uri: {prefix: /svc%zu/}}], route: [{destination: {host: b.local}}]}\n", r);
+		text_add(&yaml, SLICE("---\n"));
+	}
+	problems_init(&ps);
+	set = resource_set_parse("t", text_slice(&yaml), &ps);
+	assert_int_equal(ps.errors, 0);
+	loaded = clock_monotonic_us();
+	s = snapshot_build(set, 1, &ps);
+	built = clock_monotonic_us();
+	assert_non_null(s);
+	for (size_t i = 0; i < LOOKUPS; i++) {
+		struct message m = { .method = SLICE("GET"), .scheme = SLICE("http"), .path = SLICE("/svc7/items?id=1") };
+		const struct route_input in = { &m, a };
+		char host[64];
+
+		m.authority = slice_make(host, (size_t)snprintf(host, sizeof(host), "host%zu.example", i * 7919 % hosts));
+		found += virtual_host_match(route_table_find(s->listeners.items[0]->plain->routes, m.authority), &in) != NULL;
+	}
+	ns = (double)(clock_monotonic_us() - built) * 1000 / LOOKUPS;
+	assert_int_equal(found, LOOKUPS);
+	print_message("  %5zu hosts x %d routes%s: read in %5.0f ms, built in %5.0f ms, %7ld KiB with documents, %4.0f ns a request "
+		      "(its host printed)\n", hosts, ROUTES, one_by_one ? ", each in the Gateway" : "",
+		      (double)(loaded - start) / 1000, (double)(built - loaded) / 1000, resident_kib() - before, ns);
+	snapshot_unref(&s);
+	problems_fini(&ps);
+	text_fini(&yaml);
+	arena_free(&a);
+}
+
+static void size_is_shown(void **state)
+{
+	(void)state;
+	measure(10, false);
+	measure(10000, false);
+	measure(10000, true);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(requests_find_their_routes),
+		cmocka_unit_test(connections_find_their_chains),
+		cmocka_unit_test(tls_servers_have_their_own_tables),
+		cmocka_unit_test(reused_connections_are_told_apart),
+		cmocka_unit_test(tls_settings_are_openssl_s),
+		cmocka_unit_test(addresses_are_bound_as_written),
+		cmocka_unit_test(ports_are_mapped),
+		cmocka_unit_test(servers_of_later_work_leave_others_alone),
+		cmocka_unit_test(documents_that_do_not_fit_are_told),
+		cmocka_unit_test(good_documents_are_left_in_peace),
+		cmocka_unit_test(policies_reach_the_gateway_by_namespace_and_labels),
+		cmocka_unit_test(routes_carry_what_they_need),
+		cmocka_unit_test(references_keep_a_snapshot),
+		cmocka_unit_test(a_failed_build_says_why),
+		cmocka_unit_test(hosts_in_common_are_those_of_the_definition),
+		cmocka_unit_test(size_is_shown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
