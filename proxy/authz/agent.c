@@ -70,11 +70,10 @@ struct authz_connection *authz_agent_pick(struct authz_agent *a)
 	return best;
 }
 
-void authz_agent_open_idle(struct authz_agent *a)
+void authz_agent_open_needed(struct authz_agent *a)
 {
 	for (unsigned i = 0; i < a->count; i++)
-		if (a->connections[i].state == CONNECTION_IDLE)
-			authz_connection_open(&a->connections[i]);
+		authz_connection_open_needed(&a->connections[i]);
 }
 
 static void on_probe_time(evutil_socket_t fd, short what, void *arg)

@@ -341,7 +341,7 @@ static void give_to_connections(struct authz_client *c)
 	publish_counts(c);
 }
 
-/* Nobody takes what still waits: idle connections are opened, or there is no hope. */
+/* Nobody takes what still waits: connections are opened, or there is no hope. */
 static void help_the_waiting(struct authz_client *c)
 {
 	struct authz_check *k;
@@ -349,7 +349,7 @@ static void help_the_waiting(struct authz_client *c)
 	if (TAILQ_EMPTY(&c->waiting))
 		return;
 	for (size_t i = 0; i < c->agent_count; i++)
-		authz_agent_open_idle(&c->agents[i]);
+		authz_agent_open_needed(&c->agents[i]);
 	if (is_hopeful(c))
 		return;
 	while ((k = TAILQ_FIRST(&c->waiting)) != NULL)

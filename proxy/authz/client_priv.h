@@ -21,6 +21,7 @@
 #define AUTHZ_GRACE_MS		1000	/* an agent that fails for longer is not waited for */
 #define AUTHZ_BACKOFF_MIN_MS	50
 #define AUTHZ_BACKOFF_MAX_MS	2000
+#define AUTHZ_DEMAND_MS		250	/* since the last try, when somebody asks during a back-off */
 #define AUTHZ_GOODBYE_MS	1000	/* for the answer to our DISCONNECT */
 #define AUTHZ_SETTLED_MS	1000	/* a connection that lived so long was no failure */
 #define AUTHZ_PROBES_DOWN	3
@@ -81,7 +82,7 @@ struct authz_connection {
 	struct authz_check **by_id;		/* owned; a power of two, indexed by the id's low bits */
 	size_t by_id_mask;
 	unsigned failures;			/* in a row: the back-off */
-	int64_t ready_ms;			/* since when */
+	int64_t tried_ms, ready_ms;		/* last opened; answers since */
 	bool opened_before, said_goodbye;
 };
 
@@ -134,8 +135,8 @@ void authz_agent_fini(struct authz_agent *a);
 void authz_agent_start(struct authz_agent *a);
 /* A connection that takes a question now, or NULL. */
 struct authz_connection *authz_agent_pick(struct authz_agent *a);
-/* Opens idle connections: somebody is waiting. */
-void authz_agent_open_idle(struct authz_agent *a);
+/* Somebody is waiting: opens idle connections, and those whose back-off has become long. */
+void authz_agent_open_needed(struct authz_agent *a);
 /* Is waiting for it worth anybody's while? */
 bool authz_agent_is_hopeful(const struct authz_agent *a, int64_t now_ms);
 void authz_agent_is_well(struct authz_agent *a);	/* HELLO or an answer came */
@@ -146,6 +147,7 @@ void authz_agent_probed(struct authz_agent *a, bool well);
 void authz_connection_init(struct authz_connection *x, struct authz_agent *a, bool probe);
 void authz_connection_fini(struct authz_connection *x);
 void authz_connection_open(struct authz_connection *x);
+void authz_connection_open_needed(struct authz_connection *x);
 bool authz_connection_takes(const struct authz_connection *x);
 /* Queues the check's question. authz_connection_takes() said yes. */
 void authz_connection_send(struct authz_connection *x, struct authz_check *k);

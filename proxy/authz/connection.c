@@ -470,6 +470,7 @@ void authz_connection_open(struct authz_connection *x)
 	struct authz_client *c = client_of(x);
 
 	must(x->fd < 0);
+	x->tried_ms = clock_monotonic_ms();
 	x->in_bytes = x->out_bytes = x->out_sent = 0;
 	x->next_id = x->id_at_timer = 1;
 	x->pipelining = false;
@@ -485,6 +486,16 @@ void authz_connection_open(struct authz_connection *x)
 	event_assign(&x->readable, c->base, x->fd, EV_READ | EV_PERSIST, on_readable, x);
 	event_assign(&x->writable, c->base, x->fd, EV_WRITE, on_writable, x);
 	start_connect(x);
+}
+
+void authz_connection_open_needed(struct authz_connection *x)
+{
+	if (x->state == CONNECTION_IDLE ||
+	    (x->state == CONNECTION_BACKOFF &&
+	     clock_monotonic_ms() - x->tried_ms >= AUTHZ_DEMAND_MS)) {
+		event_del(&x->timer);
+		authz_connection_open(x);
+	}
 }
 
 void authz_connection_init(struct authz_connection *x, struct authz_agent *a, bool probe)
