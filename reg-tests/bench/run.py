@@ -150,9 +150,9 @@ frontend jwt
     http-request set-header x-forwarded-proto http
     http-request set-var(txn.bearer) http_auth_bearer
     http-request set-var(txn.alg) var(txn.bearer),jwt_header_query('$.alg')
-    http-request deny unless {{ var(txn.alg) RS256 }}
+    http-request deny unless {{ var(txn.alg) -m str RS256 }}
     http-request deny unless {{ var(txn.bearer),jwt_payload_query('$.iss') -m str https://issuer.example.com }}
-    http-request deny unless {{ var(txn.bearer),jwt_verify(txn.alg,"{folder}/issuer.pub.pem") 1 }}
+    http-request deny unless {{ var(txn.bearer),jwt_verify(txn.alg,"{folder}/issuer.pub.pem") -m int 1 }}
     default_backend origin
 backend origin
     http-reuse always
