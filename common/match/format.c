@@ -22,7 +22,8 @@ static const char *const operator_names[] = {
 	FORMAT_OPERATORS(AS_NAME) NULL
 };
 
-_Static_assert(COUNT_OF(operator_names) == FORMAT_OP_COUNT, "every operator has a name, the literal none");
+_Static_assert(COUNT_OF(operator_names) == FORMAT_OP_COUNT,
+	       "every operator has a name, the literal none");
 
 struct parse {
 	struct arena *arena;
@@ -102,8 +103,8 @@ static bool ends_here(const struct parse *p, size_t at)
 	return at < p->text.len && p->text.at[at] == '%';
 }
 
-/* Between the parentheses: time formats have percent signs and parentheses of their own, so it is the
- * first ")%" or "):N%" that ends them. Absent: no parentheses. */
+/* Between the parentheses: time formats have percent signs and parentheses of their own, so it is
+ * the first ")%" or "):N%" that ends them. Absent: no parentheses. */
 static bool take_arguments(struct parse *p, size_t start, struct slice *out)
 {
 	*out = NO_SLICE;
@@ -137,7 +138,7 @@ static bool take_max_bytes(struct parse *p, size_t *out)
 	return true;
 }
 
-/* A header as operators name it: a token, with a colon before it for what stands in the start line. */
+/* A header as operators name it: a token, a colon before it for what stands in the start line. */
 static bool header_name(struct parse *p, struct slice written, struct slice *out)
 {
 	struct slice name = slice_starts(written, SLICE(":")) ? slice_from(written, 1) : written;
@@ -155,7 +156,8 @@ static bool header_name(struct parse *p, struct slice written, struct slice *out
 	return true;
 }
 
-static bool fill_arguments(struct parse *p, size_t start, struct slice arguments, struct format_piece *piece)
+static bool fill_arguments(struct parse *p, size_t start, struct slice arguments,
+			   struct format_piece *piece)
 {
 	const char *name = operators[piece->op].name;
 
@@ -166,7 +168,8 @@ static bool fill_arguments(struct parse *p, size_t start, struct slice arguments
 		return true;
 	case FORMAT_HEADER:
 		if (arguments.at == NULL)
-			return refuse(p, start, "%%%s%% needs a header name, write %%%s(name)%%", name, name);
+			return refuse(p, start, "%%%s%% needs a header name, write %%%s(name)%%",
+				      name, name);
 		if (!header_name(p, slice_cut(&arguments, '?'), &piece->text))
 			return false;
 		return arguments.at == NULL || header_name(p, arguments, &piece->other);
@@ -193,7 +196,8 @@ static bool find_operator(struct parse *p, size_t start, struct slice name, enum
 	}
 	near = nearest_name(name, operator_names);
 	if (near != NULL)
-		return refuse(p, start, "unknown operator %%%.*s%%, did you mean %%%s%%?", SLICE_ARG(name), near);
+		return refuse(p, start, "unknown operator %%%.*s%%, did you mean %%%s%%?",
+			      SLICE_ARG(name), near);
 	return refuse(p, start, "unknown operator %%%.*s%%", SLICE_ARG(name));
 }
 
@@ -208,7 +212,8 @@ static bool take_operator(struct parse *p)
 		p->at++;
 	name = slice_make(p->text.at + start + 1, p->at - start - 1);
 	if (name.len == 0 || (peek(p, 0) != '(' && !ends_here(p, p->at)))
-		return refuse(p, start, "\"%%\" begins no operator: write %%%% for a percent sign, or %%NAME%%");
+		return refuse(p, start, "\"%%\" begins no operator: write %%%% for a percent sign, "
+			      "or %%NAME%%");
 	if (!take_arguments(p, start, &arguments) || !find_operator(p, start, name, &piece.op) ||
 	    !take_max_bytes(p, &piece.max_bytes) || !fill_arguments(p, start, arguments, &piece))
 		return false;

@@ -190,7 +190,8 @@ bool path_has_escaped_slash(struct slice target)
 {
 	struct slice query, path = path_split(target, &query);
 
-	for (ptrdiff_t at; (at = slice_find(path, '%')) >= 0; path = slice_from(path, (size_t)at + 1)) {
+	for (ptrdiff_t at; (at = slice_find(path, '%')) >= 0;
+	     path = slice_from(path, (size_t)at + 1)) {
 		int octet = escape_at(slice_from(path, (size_t)at));
 
 		if (octet == '/' || octet == '\\')

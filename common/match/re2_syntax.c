@@ -95,7 +95,8 @@ static bool take_hex(struct scan *s)
 	for (s->at++; is_hex(peek(s, 0)) && digits < 8; s->at++, digits++) {
 		char c = peek(s, 0);
 
-		value = value << 4 | (unsigned long)(is_digit(c) ? c - '0' : ascii_lower(c) - 'a' + 10);
+		value = value << 4 |
+			(unsigned long)(is_digit(c) ? c - '0' : ascii_lower(c) - 'a' + 10);
 	}
 	if (digits == 0 || peek(s, 0) != '}' || value > 0x10ffff)
 		return refuse(s, start, "\\x{…} needs one to six hex digits, at most 10FFFF");
@@ -194,7 +195,8 @@ static bool take_class(struct scan *s)
 			return refuse(s, s->at, "[%c is not in RE2 syntax, write \\[ for a bracket",
 				      peek(s, 1));
 		if (peek(s, 0) == '[' && peek(s, 1) == ':') {
-			const char *end = memmem(s->pattern.at + s->at, s->pattern.len - s->at, ":]", 2);
+			const char *end =
+				memmem(s->pattern.at + s->at, s->pattern.len - s->at, ":]", 2);
 
 			/* Without its end it is a bracket and a colon, as in RE2. */
 			s->at = end != NULL ? (size_t)(end - s->pattern.at) + 2 : s->at + 1;
@@ -235,7 +237,8 @@ static bool refuse_group(struct scan *s)
 				      foreign[i].name);
 	if (is_digit(peek(s, 2)) || (peek(s, 2) == '-' && is_digit(peek(s, 3))))
 		return refuse(s, s->at, "recursion into a group is not in RE2 syntax");
-	return refuse(s, s->at, "unknown group (?%.1s, RE2 has (?:…), (?P<name>…) and the flags i m s U",
+	return refuse(s, s->at,
+		      "unknown group (?%.1s, RE2 has (?:…), (?P<name>…) and the flags i m s U",
 		      s->at + 2 < s->pattern.len ? s->pattern.at + s->at + 2 : "");
 }
 
@@ -301,8 +304,8 @@ static bool take_repeat(struct scan *s, bool *took)
 	if (largest > REGEX_REPEAT_MAX)
 		return refuse(s, s->at, "repetition beyond %u", REGEX_REPEAT_MAX);
 	if (s->repeated && c == '+')
-		return refuse(s, s->at, "a possessive repetition (%c after a repetition) is not in RE2 syntax",
-			      c);
+		return refuse(s, s->at, "a possessive repetition (%c after a repetition) is not in "
+			      "RE2 syntax", c);
 	if (s->repeated)
 		return refuse(s, s->at, "%c repeats a repetition, use a group (?:…)", c);
 	s->at += len;

@@ -97,7 +97,8 @@ static pcre2_code *compile(struct slice pattern, uint32_t options, struct regex_
 		fatal("out of memory: compiling a regular expression");
 	/* RE2's `.` stops at LF alone. */
 	pcre2_set_newline(context, PCRE2_NEWLINE_LF);
-	code = pcre2_compile((PCRE2_SPTR)pattern.at, pattern.len, options, &error, &offset, context);
+	code = pcre2_compile((PCRE2_SPTR)pattern.at, pattern.len, options, &error, &offset,
+			     context);
 	pcre2_compile_context_free(context);
 	if (code != NULL)
 		return code;
@@ -170,7 +171,8 @@ static int run(const struct regex *r, struct scratch *s, struct slice value, siz
 	if (r->jit && s->stack != NULL)
 		found = pcre2_jit_match(r->code, at, value.len, from, 0, s->data, s->context);
 	else
-		found = pcre2_match(r->code, at, value.len, from, PCRE2_NO_JIT, s->data, s->context);
+		found = pcre2_match(r->code, at, value.len, from, PCRE2_NO_JIT, s->data,
+				    s->context);
 	/* 0 says that there are more groups than the vector holds. */
 	return found == 0 ? 1 : found;
 }
@@ -220,7 +222,8 @@ static void output_add(struct output *o, struct slice s)
 	if (o->full || s.len == 0)
 		return;
 	if (o->len + s.len > o->capacity) {
-		size_t capacity = 2 * o->capacity > o->len + s.len ? 2 * o->capacity : o->len + s.len + 128;
+		size_t capacity =
+			2 * o->capacity > o->len + s.len ? 2 * o->capacity : o->len + s.len + 128;
 		char *grown = arena_alloc(o->arena, capacity);
 
 		if (o->len > 0)
@@ -290,7 +293,8 @@ enum regex_result regex_replace_all(const struct regex *r, struct slice value, s
 		if (start == end && start == last_end) {
 			/* An empty occurrence where the last one ended does not count. */
 			if (start < value.len)
-				output_add(&o, slice_first(slice_from(value, start), step(r, value, start)));
+				output_add(&o, slice_first(slice_from(value, start),
+							   step(r, value, start)));
 			at = start + step(r, value, start);
 			continue;
 		}
@@ -322,10 +326,11 @@ bool regex_check_replacement(struct slice with, unsigned groups, struct regex_er
 		if (with.at[i] == '\\')
 			continue;
 		if (with.at[i] < '0' || with.at[i] > '9')
-			return fail(why, i, "a backslash stands before a digit or a backslash only") != NULL;
+			return fail(why, i, "a backslash stands before a digit or a backslash "
+				    "only") != NULL;
 		if ((unsigned)(with.at[i] - '0') > groups) {
-			snprintf(text, sizeof(text), "\\%c, but the expression has %u group%s", with.at[i],
-				 groups, groups == 1 ? "" : "s");
+			snprintf(text, sizeof(text), "\\%c, but the expression has %u group%s",
+				 with.at[i], groups, groups == 1 ? "" : "s");
 			return fail(why, i, text) != NULL;
 		}
 	}

@@ -7,13 +7,15 @@ void string_matcher_init(struct string_matcher *sm, const struct string_match *m
 {
 	struct regex_error why;
 
-	*sm = (struct string_matcher){ .kind = m->kind, .ignore_case = ignore_case, .text = m->text };
+	*sm = (struct string_matcher){ .kind = m->kind, .ignore_case = ignore_case,
+				       .text = m->text };
 	if (m->kind != MATCH_REGEX)
 		return;
 	sm->regex = regex_create(m->text, REGEX_FULL, &why);
 	if (sm->regex == NULL)
 		fatal("%s:%u: checked expression \"%.*s\" does not compile: %s",
-		      m->where.file != NULL ? m->where.file : "-", m->where.line, SLICE_ARG(m->text), why.text);
+		      m->where.file != NULL ? m->where.file : "-", m->where.line,
+		      SLICE_ARG(m->text), why.text);
 }
 
 void string_matcher_fini(struct string_matcher *sm)
@@ -28,7 +30,8 @@ static bool equal(const struct string_matcher *sm, struct slice value)
 
 static bool starts(const struct string_matcher *sm, struct slice value)
 {
-	return sm->ignore_case ? slice_starts_nocase(value, sm->text) : slice_starts(value, sm->text);
+	return sm->ignore_case ? slice_starts_nocase(value, sm->text)
+			       : slice_starts(value, sm->text);
 }
 
 enum regex_result string_matcher_test(const struct string_matcher *sm, struct slice value)

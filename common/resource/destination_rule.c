@@ -17,8 +17,10 @@ static bool decode_host(struct decoder *d, const struct node *n, void *out, cons
 	if (host->len == 0)
 		return decode_error(d, n, "an empty host");
 	if (hostname_is_ip(*host))
-		return decode_error(d, n, "\"%.*s\" is an address: declare it through a ServiceEntry "
-				    "(resolution: STATIC) and name that host", SLICE_ARG(*host));
+		return decode_error(d, n,
+				    "\"%.*s\" is an address: declare it through a ServiceEntry "
+				    "(resolution: STATIC) and name that host",
+				    SLICE_ARG(*host));
 	problem = hostname_wildcard_problem(*host);
 	if (problem != NULL)
 		return decode_error(d, n, "host \"%.*s\" %s", SLICE_ARG(*host), problem);
@@ -35,7 +37,8 @@ static const struct decode_pointer policy_pointer = {
 static const struct field subset_fields[] = {
 	FIELD(struct subset, "name",			name,	decode_string,	FIELD_REQUIRED),
 	FIELD(struct subset, "labels",			labels,	decode_labels,	FIELD_OPTIONAL),
-	FIELD_ARG(struct subset, "trafficPolicy",	policy,	decode_pointer,	FIELD_OPTIONAL, &policy_pointer),
+	FIELD_ARG(struct subset, "trafficPolicy", policy, decode_pointer, FIELD_OPTIONAL,
+		  &policy_pointer),
 	FIELDS_END
 };
 
@@ -48,8 +51,10 @@ static bool decode_subset(struct decoder *d, const struct node *n, void *out, co
 	s->where = n->where;
 	ok = decode_mapping(d, n, subset_fields, s);
 	if (s->name.at != NULL && !hostname_is_label(s->name))
-		ok = decode_error(d, node_get(n, "name"), "subset name \"%.*s\" is invalid: letters, digits and "
-				  "inner hyphens, at most 63", SLICE_ARG(s->name));
+		ok = decode_error(d, node_get(n, "name"),
+				  "subset name \"%.*s\" is invalid: letters, digits and "
+				  "inner hyphens, at most 63",
+				  SLICE_ARG(s->name));
 	return ok;
 }
 
@@ -67,7 +72,8 @@ static bool decode_subsets(struct decoder *d, const struct node *n, void *out, c
 		while (j < i && (s->name.at == NULL || !slice_eq(s->name, list->items[j].name)))
 			j++;
 		if (j < i)
-			ok = decode_problem(d, SEVERITY_ERROR, s->where, "duplicate subset name \"%.*s\", as at line %u",
+			ok = decode_problem(d, SEVERITY_ERROR, s->where,
+					    "duplicate subset name \"%.*s\", as at line %u",
 					    SLICE_ARG(s->name), list->items[j].where.line);
 		decode_pop(d, mark);
 	}
@@ -76,30 +82,37 @@ static bool decode_subsets(struct decoder *d, const struct node *n, void *out, c
 
 /* --- workload selector --------------------------------------------------------------------- */
 
-static bool decode_selector_labels(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_selector_labels(struct decoder *d, const struct node *n, void *out,
+				   const void *arg)
 {
 	LIST(struct string_entry) *labels = out;
 	bool ok = decode_string_map(d, n, out, arg);
 
 	if (labels->count > SELECTOR_LABELS_MAX)
-		ok = decode_error(d, n, "%zu labels, %u are allowed", labels->count, SELECTOR_LABELS_MAX);
+		ok = decode_error(d, n, "%zu labels, %u are allowed", labels->count,
+				  SELECTOR_LABELS_MAX);
 	for (size_t i = 0; i < labels->count; i++) {
 		const struct string_entry *e = &labels->items[i];
 
 		if (e->key.len == 0)
 			ok = decode_problem(d, SEVERITY_ERROR, e->where, "an empty label key");
 		if (slice_find(e->key, '*') >= 0 || slice_find(e->value, '*') >= 0)
-			ok = decode_problem(d, SEVERITY_ERROR, e->where, "a wildcard in \"%.*s: %.*s\": labels are "
-					    "compared as they are", SLICE_ARG(e->key), SLICE_ARG(e->value));
+			ok = decode_problem(d, SEVERITY_ERROR, e->where,
+					    "a wildcard in \"%.*s: %.*s\": labels are "
+					    "compared as they are",
+					    SLICE_ARG(e->key), SLICE_ARG(e->value));
 		if (e->value.len > LABEL_VALUE_MAX)
-			ok = decode_problem(d, SEVERITY_ERROR, e->where, "a label value of %zu characters, at most %u "
-					    "are allowed", e->value.len, LABEL_VALUE_MAX);
+			ok = decode_problem(d, SEVERITY_ERROR, e->where,
+					    "a label value of %zu characters, at most %u "
+					    "are allowed",
+					    e->value.len, LABEL_VALUE_MAX);
 	}
 	return ok;
 }
 
 static const struct field selector_fields[] = {
-	FIELD(struct destination_rule, "matchLabels", selector, decode_selector_labels, FIELD_OPTIONAL),
+	FIELD(struct destination_rule, "matchLabels", selector, decode_selector_labels,
+	      FIELD_OPTIONAL),
 	FIELDS_END
 };
 
@@ -117,7 +130,8 @@ static bool decode_selector(struct decoder *d, const struct node *n, void *out, 
 }
 
 /* A rule for some proxies of a namespace is nothing for other namespaces. */
-static bool check_selector(struct decoder *d, const struct node *spec, const struct destination_rule *r)
+static bool check_selector(struct decoder *d, const struct node *spec,
+			   const struct destination_rule *r)
 {
 	const struct node *n = node_get(spec, "exportTo");
 	struct slice only;
@@ -128,17 +142,20 @@ static bool check_selector(struct decoder *d, const struct node *spec, const str
 		return decode_error(d, n, "exportTo must be \".\" alone beside a workloadSelector");
 	only = r->export_to.items[0].text;
 	return slice_eq(only, SLICE(".")) || slice_eq(only, slice_of(d->ns)) ||
-	       decode_error(d, n, "exportTo \"%.*s\" reaches beyond the rule's namespace, to which a "
-			    "workloadSelector is limited: write \".\"", SLICE_ARG(only));
+	       decode_error(d, n,
+			    "exportTo \"%.*s\" reaches beyond the rule's namespace, to which a "
+			    "workloadSelector is limited: write \".\"",
+			    SLICE_ARG(only));
 }
 
 /* --- the document -------------------------------------------------------------------------- */
 
 static const struct field spec_fields[] = {
-	FIELD(struct destination_rule, "host",			host,		decode_host,		FIELD_REQUIRED),
-	FIELD_ARG(struct destination_rule, "trafficPolicy",	policy,		decode_pointer,		FIELD_OPTIONAL, &policy_pointer),
-	FIELD(struct destination_rule, "subsets",		subsets,	decode_subsets,		FIELD_OPTIONAL),
-	FIELD(struct destination_rule, "exportTo",		export_to,	decode_export_to,	FIELD_OPTIONAL),
+	FIELD(struct destination_rule, "host", host, decode_host, FIELD_REQUIRED),
+	FIELD_ARG(struct destination_rule, "trafficPolicy", policy, decode_pointer,
+		  FIELD_OPTIONAL, &policy_pointer),
+	FIELD(struct destination_rule, "subsets", subsets, decode_subsets, FIELD_OPTIONAL),
+	FIELD(struct destination_rule, "exportTo", export_to, decode_export_to, FIELD_OPTIONAL),
 	{ "workloadSelector", decode_selector, 0, FIELD_OPTIONAL, NULL },
 	FIELDS_END
 };
@@ -217,8 +234,8 @@ static void take_rest(struct traffic_policy *out, const struct traffic_policy *p
 	}
 }
 
-void destination_rule_policy(const struct destination_rule *r, const struct subset *subset, uint32_t port,
-			     struct traffic_policy *out)
+void destination_rule_policy(const struct destination_rule *r, const struct subset *subset,
+			     uint32_t port, struct traffic_policy *out)
 {
 	const struct traffic_policy *p = r->policy;
 	const struct port_policy *entry = p != NULL ? find_port(p, port) : NULL;

@@ -15,14 +15,18 @@ static bool check_entry(struct decoder *d, const struct export_to *e, size_t ind
 	struct where where = e->items[index].where;
 
 	if (!slice_eq(text, SLICE("*")) && !slice_eq(text, SLICE(".")) && !hostname_is_label(text))
-		return decode_problem(d, SEVERITY_ERROR, where,
-				      "bad exportTo value \"%.*s\", use \".\", \"*\" or a namespace",
-				      SLICE_ARG(text));
+		return decode_problem(
+			d, SEVERITY_ERROR, where,
+			"bad exportTo value \"%.*s\", use \".\", \"*\" or a namespace",
+			SLICE_ARG(text));
 	for (size_t i = 0; i < index; i++)
 		if (slice_eq(resolved(e->items[i].text, own), resolved(text, own)))
-			return decode_problem(d, SEVERITY_ERROR, where, "duplicate exportTo value \"%.*s\"%s",
-					      SLICE_ARG(text), slice_eq(e->items[i].text, text) ? "" :
-					      ": \".\" is the resource's own namespace");
+			return decode_problem(d, SEVERITY_ERROR, where,
+					      "duplicate exportTo value \"%.*s\"%s",
+					      SLICE_ARG(text),
+					      slice_eq(e->items[i].text, text)
+						      ? ""
+						      : ": \".\" is the resource's own namespace");
 	return true;
 }
 

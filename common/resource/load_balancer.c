@@ -10,7 +10,8 @@
 
 /* --- consistent hash ----------------------------------------------------------------------- */
 
-static const struct decode_duration_rule cookie_ttl_rule = { .zero_allowed = true, .any_precision = true };
+static const struct decode_duration_rule cookie_ttl_rule = { .zero_allowed = true,
+							    .any_precision = true };
 
 static bool decode_cookie_ttl(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
@@ -41,24 +42,29 @@ static bool decode_attribute(struct decoder *d, const struct node *n, void *out,
 
 static bool decode_attributes(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
-	static const struct decode_list row = { sizeof(struct cookie_attribute), decode_attribute, NULL, 64 };
+	static const struct decode_list row = { sizeof(struct cookie_attribute), decode_attribute,
+					       NULL, 64 };
 	LIST(struct cookie_attribute) *list = out;
 	bool ok = decode_list(d, n, out, &row);
 
 	(void)arg;
 	for (size_t i = 0; i < list->count; i++)
 		for (size_t j = 0; j < i; j++)
-			if (list->items[i].name.len > 0 && slice_eq(list->items[i].name, list->items[j].name))
-				ok = decode_problem(d, SEVERITY_ERROR, list->items[i].where, "duplicate cookie attribute "
-						    "name \"%.*s\"", SLICE_ARG(list->items[i].name));
+			if (list->items[i].name.len > 0 &&
+			    slice_eq(list->items[i].name, list->items[j].name))
+				ok = decode_problem(d, SEVERITY_ERROR, list->items[i].where,
+						    "duplicate cookie attribute "
+						    "name \"%.*s\"",
+						    SLICE_ARG(list->items[i].name));
 	return ok;
 }
 
 static const struct field cookie_fields[] = {
-	FIELD(struct consistent_hash, "name",		name,			decode_string,		FIELD_REQUIRED),
-	FIELD(struct consistent_hash, "path",		cookie_path,		decode_string,		FIELD_OPTIONAL),
+	FIELD(struct consistent_hash, "name", name, decode_string, FIELD_REQUIRED),
+	FIELD(struct consistent_hash, "path", cookie_path, decode_string, FIELD_OPTIONAL),
 	{ "ttl", decode_cookie_ttl, 0, FIELD_OPTIONAL, &cookie_ttl_rule },
-	FIELD(struct consistent_hash, "attributes",	cookie_attributes,	decode_attributes,	FIELD_OPTIONAL),
+	FIELD(struct consistent_hash, "attributes", cookie_attributes, decode_attributes,
+	      FIELD_OPTIONAL),
 	FIELDS_END
 };
 
@@ -104,7 +110,8 @@ static bool decode_source_ip(struct decoder *d, const struct node *n, void *out,
 	return true;
 }
 
-static bool decode_query_parameter(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_query_parameter(struct decoder *d, const struct node *n, void *out,
+				   const void *arg)
 {
 	struct consistent_hash *h = out;
 
@@ -125,7 +132,8 @@ static bool decode_ring_size(struct decoder *d, const struct node *n, void *out,
 	h->algorithm = HASH_RING;
 	h->table_size = size > 0 ? (uint64_t)size : RING_SIZE_MIN_DEFAULT;
 	if (h->table_size > RING_SIZE_MAX) {
-		decode_warning(d, n, "a ring of more than %u places: %u is used", RING_SIZE_MAX, RING_SIZE_MAX);
+		decode_warning(d, n, "a ring of more than %u places: %u is used", RING_SIZE_MAX,
+			       RING_SIZE_MAX);
 		h->table_size = RING_SIZE_MAX;
 	}
 	return true;
@@ -157,7 +165,8 @@ static bool decode_table_size(struct decoder *d, const struct node *n, void *out
 	if (!decode_range(d, n, &size, &any_size))
 		return false;
 	if (size >= MAGLEV_TABLE_SIZE_LIMIT)
-		return decode_error(d, n, "tableSize must be less than %u for maglev", MAGLEV_TABLE_SIZE_LIMIT);
+		return decode_error(d, n, "tableSize must be less than %u for maglev",
+				    MAGLEV_TABLE_SIZE_LIMIT);
 	if (size > 0 && !is_prime((uint64_t)size))
 		return decode_error(d, n, "tableSize must be a prime number for maglev, such as %u",
 				    MAGLEV_TABLE_SIZE_DEFAULT);
@@ -179,8 +188,9 @@ static bool decode_maglev(struct decoder *d, const struct node *n, void *out, co
 	h->table_size = 0;
 	if (!decode_mapping(d, n, maglev_fields, h))
 		return false;
-	return h->table_size > 0 || decode_error(d, n, "tableSize must be set for maglev, such as %u",
-						 MAGLEV_TABLE_SIZE_DEFAULT);
+	return h->table_size > 0 ||
+	       decode_error(d, n, "tableSize must be set for maglev, such as %u",
+			    MAGLEV_TABLE_SIZE_DEFAULT);
 }
 
 static const struct field hash_fields[] = {
@@ -203,9 +213,11 @@ static int count_written(const struct node *n, const char *const *keys)
 	return count;
 }
 
-static bool decode_consistent_hash(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_consistent_hash(struct decoder *d, const struct node *n, void *out,
+				   const void *arg)
 {
-	static const char *const keys[] = { "httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName", NULL };
+	static const char *const keys[] = { "httpHeaderName", "httpCookie", "useSourceIp",
+					   "httpQueryParameterName", NULL };
 	static const char *const algorithms[] = { "ringHash", "maglev", NULL };
 	struct consistent_hash *h = out;
 	bool ok;
@@ -214,28 +226,34 @@ static bool decode_consistent_hash(struct decoder *d, const struct node *n, void
 	h->table_size = RING_SIZE_MIN_DEFAULT;
 	ok = decode_mapping(d, n, hash_fields, h);
 	if (count_written(n, keys) > 1)
-		ok = decode_error(d, n, "more than one of httpHeaderName, httpCookie, useSourceIp and "
+		ok = decode_error(d, n,
+				  "more than one of httpHeaderName, httpCookie, useSourceIp and "
 				  "httpQueryParameterName: choose one");
 	if (count_written(n, algorithms) > 1)
 		ok = decode_error(d, n, "ringHash and maglev both: choose one");
 	if (node_has(n, "minimumRingSize")) {
-		decode_warning(d, node_get(n, "minimumRingSize"), "minimumRingSize is deprecated, use ringHash: "
+		decode_warning(d, node_get(n, "minimumRingSize"),
+			       "minimumRingSize is deprecated, use ringHash: "
 			       "{minimumRingSize: …} instead");
 		if (count_written(n, algorithms) > 0)
-			ok = decode_error(d, n, "only one of minimumRingSize or maglev/ringHash can be specified");
+			ok = decode_error(
+				d, n,
+				"only one of minimumRingSize or maglev/ringHash can be specified");
 	}
 	return ok;
 }
 
 /* --- warm-up ------------------------------------------------------------------------------- */
 
-static bool decode_minimum_percent(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_minimum_percent(struct decoder *d, const struct node *n, void *out,
+				   const void *arg)
 {
 	double *percent = out;
 
 	if (!decode_double(d, n, percent, arg))
 		return false;
-	return (*percent >= 0 && *percent <= 100) || decode_error(d, n, "%g percent, write 0 to 100", *percent);
+	return (*percent >= 0 && *percent <= 100) ||
+	       decode_error(d, n, "%g percent, write 0 to 100", *percent);
 }
 
 static bool decode_aggression(struct decoder *d, const struct node *n, void *out, const void *arg)
@@ -248,9 +266,10 @@ static bool decode_aggression(struct decoder *d, const struct node *n, void *out
 }
 
 static const struct field warmup_fields[] = {
-	FIELD(struct warmup, "duration",	duration_ms,		decode_duration,	FIELD_REQUIRED),
-	FIELD(struct warmup, "minimumPercent",	minimum_percent,	decode_minimum_percent,	FIELD_OPTIONAL),
-	FIELD(struct warmup, "aggression",	aggression,		decode_aggression,	FIELD_OPTIONAL),
+	FIELD(struct warmup, "duration", duration_ms, decode_duration, FIELD_REQUIRED),
+	FIELD(struct warmup, "minimumPercent", minimum_percent, decode_minimum_percent,
+	      FIELD_OPTIONAL),
+	FIELD(struct warmup, "aggression", aggression, decode_aggression, FIELD_OPTIONAL),
 	FIELDS_END
 };
 
@@ -264,7 +283,8 @@ static bool decode_warmup(struct decoder *d, const struct node *n, void *out, co
 }
 
 /* warmupDurationSecs, the deprecated form; warmup wins whichever comes first. */
-static bool decode_warmup_duration(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_warmup_duration(struct decoder *d, const struct node *n, void *out,
+				   const void *arg)
 {
 	static const struct decode_duration_rule rule = { .any_precision = true };
 	struct load_balancer *lb = out;
@@ -283,10 +303,13 @@ static bool decode_warmup_duration(struct decoder *d, const struct node *n, void
 
 /* --- the block ----------------------------------------------------------------------------- */
 
-static const char *const simple_names[] = {
-	[LB_UNSPECIFIED] = "UNSPECIFIED", [LB_LEAST_REQUEST] = "LEAST_REQUEST", [LB_LEAST_CONN] = "LEAST_CONN",
-	[LB_ROUND_ROBIN] = "ROUND_ROBIN", [LB_RANDOM] = "RANDOM", [LB_PASSTHROUGH] = "PASSTHROUGH", NULL
-};
+static const char *const simple_names[] = { [LB_UNSPECIFIED] = "UNSPECIFIED",
+					   [LB_LEAST_REQUEST] = "LEAST_REQUEST",
+					   [LB_LEAST_CONN] = "LEAST_CONN",
+					   [LB_ROUND_ROBIN] = "ROUND_ROBIN",
+					   [LB_RANDOM] = "RANDOM",
+					   [LB_PASSTHROUGH] = "PASSTHROUGH",
+					   NULL };
 
 static bool decode_simple(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
@@ -297,15 +320,19 @@ static bool decode_simple(struct decoder *d, const struct node *n, void *out, co
 	return true;
 }
 
-#define BLOCK(type, decode, arg)	(&(const struct decode_pointer){ sizeof(type), decode, arg })
+#define BLOCK(type, decode, arg) \
+	(&(const struct decode_pointer){ sizeof(type), decode, arg })
 
 static const struct field lb_fields[] = {
-	FIELD_ARG(struct load_balancer, "simple", simple, decode_simple, FIELD_OPTIONAL, simple_names),
-	FIELD_ARG(struct load_balancer, "consistentHash", consistent_hash, decode_pointer, FIELD_LATER,
+	FIELD_ARG(struct load_balancer, "simple", simple, decode_simple, FIELD_OPTIONAL,
+		  simple_names),
+	FIELD_ARG(struct load_balancer, "consistentHash", consistent_hash, decode_pointer,
+		  FIELD_LATER,
 		  BLOCK(struct consistent_hash, decode_consistent_hash, NULL)),
 	FIELD_ARG(struct load_balancer, "localityLbSetting", locality, decode_pointer, FIELD_LATER,
 		  BLOCK(struct locality_lb, dr_decode_locality_lb, NULL)),
-	FIELD_ARG(struct load_balancer, "zoneAwareLbSetting", zone_aware, decode_pointer, FIELD_LATER,
+	FIELD_ARG(struct load_balancer, "zoneAwareLbSetting", zone_aware, decode_pointer,
+		  FIELD_LATER,
 		  BLOCK(struct locality_lb, dr_decode_locality_lb, "zone")),
 	FIELD_ARG(struct load_balancer, "warmup", warmup, decode_pointer, FIELD_LATER,
 		  BLOCK(struct warmup, decode_warmup, NULL)),
@@ -321,6 +348,7 @@ bool dr_decode_load_balancer(struct decoder *d, const struct node *n, void *out,
 	if (node_has(n, "simple") && node_has(n, "consistentHash"))
 		ok = decode_error(d, n, "simple and consistentHash both: choose one");
 	if (node_has(n, "localityLbSetting") && node_has(n, "zoneAwareLbSetting"))
-		ok = decode_error(d, n, "only one of localityLbSetting and zoneAwareLbSetting can be set");
+		ok = decode_error(
+			d, n, "only one of localityLbSetting and zoneAwareLbSetting can be set");
 	return ok;
 }

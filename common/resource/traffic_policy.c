@@ -29,8 +29,10 @@ static void warn_failover(struct decoder *d, const struct node *n, const struct 
 	settings[0] = lb->locality;
 	settings[1] = lb->zone_aware;
 	for (size_t i = 0; i < 2; i++)
-		if (settings[i] != NULL && (settings[i]->failover.count > 0 || settings[i]->failover_priority.count > 0))
-			decode_warning(d, node_get(n, "loadBalancer"), "outlier detection policy must be provided for "
+		if (settings[i] != NULL &&
+		    (settings[i]->failover.count > 0 || settings[i]->failover_priority.count > 0))
+			decode_warning(d, node_get(n, "loadBalancer"),
+				       "outlier detection policy must be provided for "
 				       "failover: add outlierDetection beside loadBalancer");
 }
 
@@ -45,7 +47,8 @@ static const struct field port_selector_fields[] = {
 	FIELDS_END
 };
 
-static bool decode_port_selector(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_port_selector(struct decoder *d, const struct node *n, void *out,
+				 const void *arg)
 {
 	struct port_selector port = { 0 };
 
@@ -71,15 +74,19 @@ static bool decode_port_policy(struct decoder *d, const struct node *n, void *ou
 	p->where = n->where;
 	ok = decode_mapping(d, n, port_policy_fields, p);
 	warn_failover(d, n, p->load_balancer, p->outlier);
-	if (ok && p->load_balancer == NULL && p->connection_pool == NULL && p->outlier == NULL && p->tls == NULL)
-		ok = decode_error(d, n, "port traffic policy must have at least one of loadBalancer, connectionPool, "
+	if (ok && p->load_balancer == NULL && p->connection_pool == NULL && p->outlier == NULL &&
+	    p->tls == NULL)
+		ok = decode_error(d, n,
+				  "port traffic policy must have at least one of loadBalancer, "
+				  "connectionPool, "
 				  "outlierDetection, tls");
 	return ok;
 }
 
 /* --- tunnel, PROXY protocol, retry budget -------------------------------------------------- */
 
-static bool decode_tunnel_protocol(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_tunnel_protocol(struct decoder *d, const struct node *n, void *out,
+				   const void *arg)
 {
 	struct slice *protocol = out;
 
@@ -88,7 +95,8 @@ static bool decode_tunnel_protocol(struct decoder *d, const struct node *n, void
 	if (protocol->len == 0)
 		*protocol = SLICE("CONNECT");
 	return slice_eq(*protocol, SLICE("CONNECT")) || slice_eq(*protocol, SLICE("POST")) ||
-	       decode_error(d, n, "tunnel protocol must be CONNECT or POST, found \"%.*s\"", SLICE_ARG(*protocol));
+	       decode_error(d, n, "tunnel protocol must be CONNECT or POST, found \"%.*s\"",
+			    SLICE_ARG(*protocol));
 }
 
 static bool decode_tunnel_host(struct decoder *d, const struct node *n, void *out, const void *arg)
@@ -98,14 +106,16 @@ static bool decode_tunnel_host(struct decoder *d, const struct node *n, void *ou
 	if (!decode_string(d, n, host, arg))
 		return false;
 	return hostname_is_ip(*host) || hostname_is_domain(*host) ||
-	       decode_error(d, n, "tunnel target host must be a full name or an IP address, found \"%.*s\"",
-			    SLICE_ARG(*host));
+	       decode_error(
+		       d, n,
+		       "tunnel target host must be a full name or an IP address, found \"%.*s\"",
+		       SLICE_ARG(*host));
 }
 
 static const struct field tunnel_fields[] = {
-	FIELD(struct tunnel, "protocol",	protocol,	decode_tunnel_protocol,	FIELD_OPTIONAL),
-	FIELD(struct tunnel, "targetHost",	target_host,	decode_tunnel_host,	FIELD_REQUIRED),
-	FIELD(struct tunnel, "targetPort",	target_port,	decode_port,		FIELD_REQUIRED),
+	FIELD(struct tunnel, "protocol", protocol, decode_tunnel_protocol, FIELD_OPTIONAL),
+	FIELD(struct tunnel, "targetHost", target_host, decode_tunnel_host, FIELD_REQUIRED),
+	FIELD(struct tunnel, "targetPort", target_port, decode_port, FIELD_REQUIRED),
 	FIELDS_END
 };
 
@@ -125,11 +135,13 @@ struct proxy_protocol {
 };
 
 static const struct field proxy_protocol_fields[] = {
-	FIELD_ARG(struct proxy_protocol, "version", version, decode_enum, FIELD_OPTIONAL, proxy_protocol_versions),
+	FIELD_ARG(struct proxy_protocol, "version", version, decode_enum, FIELD_OPTIONAL,
+		  proxy_protocol_versions),
 	FIELDS_END
 };
 
-static bool decode_proxy_protocol(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_proxy_protocol(struct decoder *d, const struct node *n, void *out,
+				  const void *arg)
 {
 	struct traffic_policy *p = out;
 	struct proxy_protocol written = { 0 };
@@ -142,24 +154,29 @@ static bool decode_proxy_protocol(struct decoder *d, const struct node *n, void 
 	return true;
 }
 
-static bool decode_budget_percent(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_budget_percent(struct decoder *d, const struct node *n, void *out,
+				  const void *arg)
 {
 	double *percent = out;
 
 	if (!decode_double(d, n, percent, arg))
 		return false;
-	return (*percent >= 0 && *percent <= 100) || decode_error(d, n, "%g percent, write 0 to 100", *percent);
+	return (*percent >= 0 && *percent <= 100) ||
+	       decode_error(d, n, "%g percent, write 0 to 100", *percent);
 }
 
 #define RETRY_BUDGET_PERCENT		20
 #define RETRY_BUDGET_CONCURRENCY	3u
 
-static const struct decode_duration_rule any_duration = { .zero_allowed = true, .any_precision = true };
+static const struct decode_duration_rule any_duration = { .zero_allowed = true,
+							 .any_precision = true };
 
 static const struct field retry_budget_fields[] = {
-	FIELD(struct retry_budget, "percent",			percent,	 decode_budget_percent,	FIELD_OPTIONAL),
-	FIELD(struct retry_budget, "minRetryConcurrency",	min_concurrency, decode_u32,		FIELD_OPTIONAL),
-	FIELD_ARG(struct retry_budget, "budgetInterval",	interval_ms,	 decode_duration,	FIELD_OPTIONAL, &any_duration),
+	FIELD(struct retry_budget, "percent", percent, decode_budget_percent, FIELD_OPTIONAL),
+	FIELD(struct retry_budget, "minRetryConcurrency", min_concurrency, decode_u32,
+	      FIELD_OPTIONAL),
+	FIELD_ARG(struct retry_budget, "budgetInterval", interval_ms, decode_duration,
+		  FIELD_OPTIONAL, &any_duration),
 	FIELDS_END
 };
 
@@ -184,7 +201,8 @@ static const struct decode_list port_policies = {
 
 static const struct field policy_fields[] = {
 	BLOCK_ROWS(struct traffic_policy),
-	FIELD_ARG(struct traffic_policy, "portLevelSettings", ports, decode_list, FIELD_OPTIONAL, &port_policies),
+	FIELD_ARG(struct traffic_policy, "portLevelSettings", ports, decode_list,
+		  FIELD_OPTIONAL, &port_policies),
 	FIELD_ARG(struct traffic_policy, "tunnel", tunnel, decode_pointer, FIELD_LATER,
 		  BLOCK(struct tunnel, decode_tunnel)),
 	{ "proxyProtocol", decode_proxy_protocol, 0, FIELD_LATER, NULL },

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The document as a whole: hosts, gateways and which kinds of routes go together (spec 2.1, V01-V17). */
+ * The document as a whole: hosts, gateways and which kinds of routes go together (spec 2.1,
+ * V01-V17). */
 #include "common/resource/virtual_service_priv.h"
 
 #include <stdlib.h>
@@ -25,7 +26,8 @@ static bool decode_host_list(struct decoder *d, const struct node *n, void *out,
 
 static bool decode_http(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
-	static const struct decode_list row = { sizeof(struct http_route), vs_decode_http_route, NULL, 0 };
+	static const struct decode_list row = { sizeof(struct http_route), vs_decode_http_route,
+					       NULL, 0 };
 
 	(void)arg;
 	return decode_list(d, n, out, &row);
@@ -39,18 +41,19 @@ static bool decode_l4(struct decoder *d, const struct node *n, void *out, const 
 }
 
 static const struct field spec_fields[] = {
-	FIELD(struct virtual_service, "hosts",		hosts,		decode_host_list,	FIELD_OPTIONAL),
-	FIELD(struct virtual_service, "gateways",	gateways,	vs_decode_gateways,	FIELD_OPTIONAL),
-	FIELD(struct virtual_service, "http",		http,		decode_http,		FIELD_OPTIONAL),
-	FIELD_ARG(struct virtual_service, "tls",	tls,		decode_l4,		FIELD_LATER, "tls"),
-	FIELD(struct virtual_service, "tcp",		tcp,		decode_l4,		FIELD_LATER),
-	FIELD(struct virtual_service, "exportTo",	export_to,	decode_export_to,	FIELD_OPTIONAL),
+	FIELD(struct virtual_service, "hosts", hosts, decode_host_list, FIELD_OPTIONAL),
+	FIELD(struct virtual_service, "gateways", gateways, vs_decode_gateways, FIELD_OPTIONAL),
+	FIELD(struct virtual_service, "http", http, decode_http, FIELD_OPTIONAL),
+	FIELD_ARG(struct virtual_service, "tls", tls, decode_l4, FIELD_LATER, "tls"),
+	FIELD(struct virtual_service, "tcp", tcp, decode_l4, FIELD_LATER),
+	FIELD(struct virtual_service, "exportTo", export_to, decode_export_to, FIELD_OPTIONAL),
 	FIELDS_END
 };
 
 /* --- hosts --------------------------------------------------------------------------------- */
 
-/* outbound_.80_._.reviews.default.svc: parts between underscores, a numeric port, a host with letters. */
+/* outbound_.80_._.reviews.default.svc: parts between underscores, a numeric port, a host with
+ * letters. */
 static bool is_mesh_gateway_host(struct slice host)
 {
 	struct slice rest = host, parts[4];
@@ -77,21 +80,25 @@ static bool is_mesh_gateway_host(struct slice host)
 	return false;
 }
 
-static bool check_host(struct decoder *d, const struct located_slice *host, bool mesh, bool outbound_allowed)
+static bool check_host(struct decoder *d, const struct located_slice *host, bool mesh,
+		       bool outbound_allowed)
 {
 	const char *problem;
 
 	if (host->text.len == 0)
 		return decode_problem(d, SEVERITY_ERROR, host->where, "an empty host");
 	if (slice_eq(host->text, SLICE("*")) && mesh)
-		return decode_problem(d, SEVERITY_ERROR, host->where, "\"*\" needs a gateway-only VirtualService: "
+		return decode_problem(d, SEVERITY_ERROR, host->where,
+				      "\"*\" needs a gateway-only VirtualService: "
 				      "name the Gateway in gateways, without mesh");
 	if (hostname_is_ip(host->text))
 		return true;
 	if (outbound_allowed && slice_starts(host->text, SLICE("outbound_")))
 		return is_mesh_gateway_host(host->text) ||
-		       decode_problem(d, SEVERITY_ERROR, host->where, "invalid host \"%.*s\", write "
-				      "outbound_.PORT_.SUBSET_.HOST", SLICE_ARG(host->text));
+		       decode_problem(d, SEVERITY_ERROR, host->where,
+				      "invalid host \"%.*s\", write "
+				      "outbound_.PORT_.SUBSET_.HOST",
+				      SLICE_ARG(host->text));
 	problem = hostname_wildcard_problem(host->text);
 	return problem == NULL || decode_problem(d, SEVERITY_ERROR, host->where, "host \"%.*s\" %s",
 						 SLICE_ARG(host->text), problem);
@@ -110,12 +117,14 @@ static bool overlap(struct decoder *d, const struct located_slice *a, const stru
 		(a->where.line == b->where.line && a->where.column > b->where.column) ? a : b;
 	const struct located_slice *earlier = later == a ? b : a;
 
-	return decode_problem(d, SEVERITY_ERROR, later->where, "overlapping hosts: \"%.*s\" and \"%.*s\" of line %u",
-			      SLICE_ARG(later->text), SLICE_ARG(earlier->text), earlier->where.line);
+	return decode_problem(d, SEVERITY_ERROR, later->where,
+			      "overlapping hosts: \"%.*s\" and \"%.*s\" of line %u",
+			      SLICE_ARG(later->text), SLICE_ARG(earlier->text),
+			      earlier->where.line);
 }
 
-/* V08, with all hosts valid. Only equal names and wildcards can overlap, so the names are sorted and
- * each wildcard looks at all of them. */
+/* V08, with all hosts valid. Only equal names and wildcards can overlap, so the names are sorted
+ * and each wildcard looks at all of them. */
 static bool check_overlaps(struct decoder *d, const struct virtual_service *vs)
 {
 	size_t count = vs->hosts.count;
@@ -195,13 +204,16 @@ static bool check_delegate(struct decoder *d, const struct node *spec)
 	bool ok = true;
 
 	if (list_written(spec, "gateways"))
-		ok = decode_error(d, node_get(spec, "gateways"), "without hosts this is a delegate, which must not "
+		ok = decode_error(d, node_get(spec, "gateways"),
+				  "without hosts this is a delegate, which must not "
 				  "name gateways");
 	if (list_written(spec, "tls"))
-		ok = decode_error(d, node_get(spec, "tls"), "without hosts this is a delegate, which must not have "
+		ok = decode_error(d, node_get(spec, "tls"),
+				  "without hosts this is a delegate, which must not have "
 				  "tls routes");
 	if (list_written(spec, "tcp"))
-		ok = decode_error(d, node_get(spec, "tcp"), "without hosts this is a delegate, which must not have "
+		ok = decode_error(d, node_get(spec, "tcp"),
+				  "without hosts this is a delegate, which must not have "
 				  "tcp routes");
 	return ok;
 }
@@ -223,7 +235,8 @@ static void check_document(struct decoder *d, const struct node *spec, struct vi
 	mark = decode_push(d, "http");
 	vs_http_routes_check(d, vs, is_delegate, !mesh);
 	decode_pop(d, mark);
-	if (!is_delegate && mesh && (vs->gateways.count == 0 || (vs->gateways.count == 1 && vs->gateways.items[0].mesh)))
+	if (!is_delegate && mesh &&
+	    (vs->gateways.count == 0 || (vs->gateways.count == 1 && vs->gateways.items[0].mesh)))
 		decode_warning(d, node_has(spec, "gateways") ? node_get(spec, "gateways") : spec,
 			       "has no effect at the edge: no Gateway is named in gateways");
 	if (!is_delegate)
@@ -239,7 +252,8 @@ struct virtual_service *virtual_service_decode(struct decoder *d, const struct n
 	vs->where = meta->where;
 	meta_check_annotations(d, meta);
 	if (spec == NULL || spec->kind == NODE_NULL) {
-		decode_error(d, spec, "is missing: a VirtualService needs hosts, gateways and http");
+		decode_error(d, spec,
+			     "is missing: a VirtualService needs hosts, gateways and http");
 		return vs;
 	}
 	decode_mapping(d, spec, spec_fields, vs);

@@ -35,7 +35,8 @@ static bool decode_scheme(struct decoder *d, const struct node *n, void *out, co
 
 	if (!decode_line(d, n, out, arg))
 		return false;
-	return scheme->at == NULL || slice_eq(*scheme, SLICE("http")) || slice_eq(*scheme, SLICE("https")) ||
+	return scheme->at == NULL || slice_eq(*scheme, SLICE("http")) ||
+	       slice_eq(*scheme, SLICE("https")) ||
 	       decode_error(d, n, "scheme \"%.*s\", write http or https", SLICE_ARG(*scheme));
 }
 
@@ -51,7 +52,8 @@ static bool decode_derive_port(struct decoder *d, const struct node *n, void *ou
 	return true;
 }
 
-static bool decode_redirect_code(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_redirect_code(struct decoder *d, const struct node *n, void *out,
+				 const void *arg)
 {
 	uint32_t code;
 
@@ -66,13 +68,13 @@ static bool decode_redirect_code(struct decoder *d, const struct node *n, void *
 }
 
 static const struct field redirect_fields[] = {
-	FIELD(struct http_redirect, "uri",		uri,		decode_line,		FIELD_OPTIONAL),
-	FIELD(struct http_redirect, "prefixRewrite",	prefix_rewrite,	decode_line,		FIELD_OPTIONAL),
-	FIELD(struct http_redirect, "authority",	authority,	decode_line,		FIELD_OPTIONAL),
-	FIELD(struct http_redirect, "port",		port,		vs_decode_match_port,	FIELD_OPTIONAL),
-	FIELD(struct http_redirect, "derivePort",	derive_port,	decode_derive_port,	FIELD_OPTIONAL),
-	FIELD(struct http_redirect, "scheme",		scheme,		decode_scheme,		FIELD_OPTIONAL),
-	FIELD(struct http_redirect, "redirectCode",	code,		decode_redirect_code,	FIELD_OPTIONAL),
+	FIELD(struct http_redirect, "uri", uri, decode_line, FIELD_OPTIONAL),
+	FIELD(struct http_redirect, "prefixRewrite", prefix_rewrite, decode_line, FIELD_OPTIONAL),
+	FIELD(struct http_redirect, "authority", authority, decode_line, FIELD_OPTIONAL),
+	FIELD(struct http_redirect, "port", port, vs_decode_match_port, FIELD_OPTIONAL),
+	FIELD(struct http_redirect, "derivePort", derive_port, decode_derive_port, FIELD_OPTIONAL),
+	FIELD(struct http_redirect, "scheme", scheme, decode_scheme, FIELD_OPTIONAL),
+	FIELD(struct http_redirect, "redirectCode", code, decode_redirect_code, FIELD_OPTIONAL),
 	FIELDS_END
 };
 
@@ -90,8 +92,10 @@ bool vs_decode_redirect(struct decoder *d, const struct node *n, void *out, cons
 		ok = decode_error(d, n, "port and derivePort both: choose one");
 	if (ok && r->uri.at == NULL && r->prefix_rewrite.at == NULL && r->authority.at == NULL &&
 	    r->scheme.at == NULL && r->port == 0 && r->derive_port == DERIVE_PORT_UNSET)
-		ok = decode_error(d, n, "redirects to where it came from: give uri, prefixRewrite, authority, "
-				  "scheme, port or derivePort");
+		ok = decode_error(
+			d, n,
+			"redirects to where it came from: give uri, prefixRewrite, authority, "
+			"scheme, port or derivePort");
 	return ok;
 }
 
@@ -107,7 +111,8 @@ static const struct field body_fields[] = {
 	FIELDS_END
 };
 
-static bool decode_base64(struct decoder *d, const struct node *n, struct slice text, struct slice *out)
+static bool decode_base64(struct decoder *d, const struct node *n, struct slice text,
+			  struct slice *out)
 {
 	unsigned char *bytes;
 	ptrdiff_t len;
@@ -133,12 +138,15 @@ static bool decode_body(struct decoder *d, const struct node *n, void *out, cons
 	if (written.string.at != NULL && written.bytes.at != NULL)
 		return decode_error(d, n, "string and bytes both: choose one");
 	*body = written.string;
-	if (written.bytes.at != NULL && !decode_base64(d, node_get(n, "bytes"), written.bytes, body))
+	if (written.bytes.at != NULL &&
+	    !decode_base64(d, node_get(n, "bytes"), written.bytes, body))
 		return false;
 	if (body->len > BODY_BYTES_MAX)
-		return decode_error(d, n, "a body of %zu bytes, at most %u are allowed", body->len, BODY_BYTES_MAX);
+		return decode_error(d, n, "a body of %zu bytes, at most %u are allowed", body->len,
+				    BODY_BYTES_MAX);
 	if (body->len > BODY_BYTES_LARGE)
-		decode_warning(d, n, "a body of %zu bytes is kept in memory by every configuration", body->len);
+		decode_warning(d, n, "a body of %zu bytes is kept in memory by every configuration",
+			       body->len);
 	return true;
 }
 
@@ -173,7 +181,8 @@ struct regex_rewrite {
 };
 
 /* V79: a pattern, and references to groups that it has. */
-static bool check_replacement(struct decoder *d, const struct node *n, const struct regex_rewrite *w)
+static bool check_replacement(struct decoder *d, const struct node *n,
+			      const struct regex_rewrite *w)
 {
 	size_t mark = decode_push(d, "rewrite");
 	struct regex_error why;
@@ -181,8 +190,8 @@ static bool check_replacement(struct decoder *d, const struct node *n, const str
 	bool ok = regex_check_replacement(w->rewrite, regex_groups(r), &why);
 
 	if (!ok)
-		decode_error(d, node_get(n, "rewrite"), "\"%.*s\" at offset %zu: %s", SLICE_ARG(w->rewrite),
-			     why.offset, why.text);
+		decode_error(d, node_get(n, "rewrite"), "\"%.*s\" at offset %zu: %s",
+			     SLICE_ARG(w->rewrite), why.offset, why.text);
 	regex_free(&r);
 	decode_pop(d, mark);
 	return ok;
@@ -202,12 +211,13 @@ static bool decode_replacement(struct decoder *d, const struct node *n, void *ou
 }
 
 static const struct field regex_rewrite_fields[] = {
-	FIELD(struct regex_rewrite, "match",	match,		decode_pattern,		FIELD_REQUIRED),
-	FIELD(struct regex_rewrite, "rewrite",	rewrite,	decode_replacement,	FIELD_REQUIRED),
+	FIELD(struct regex_rewrite, "match", match, decode_pattern, FIELD_REQUIRED),
+	FIELD(struct regex_rewrite, "rewrite", rewrite, decode_replacement, FIELD_REQUIRED),
 	FIELDS_END
 };
 
-static bool decode_regex_rewrite(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_regex_rewrite(struct decoder *d, const struct node *n, void *out,
+				 const void *arg)
 {
 	struct http_rewrite *rewrite = out;
 	struct regex_rewrite w = { 0 };

@@ -9,7 +9,8 @@ typedef LIST(struct string_match) origin_list;
 static bool decode_origins(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
 	static const struct string_match_rule rule = { .text_required = true };
-	const struct decode_list row = { sizeof(struct string_match), vs_decode_string_match, &rule, 0 };
+	const struct decode_list row = { sizeof(struct string_match), vs_decode_string_match, &rule,
+					0 };
 
 	(void)arg;
 	return decode_list(d, n, out, &row);
@@ -26,9 +27,11 @@ static bool decode_exact_origin(struct decoder *d, const struct node *n, void *o
 }
 
 /* allowOrigin, the deprecated form. */
-static bool decode_exact_origins(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_exact_origins(struct decoder *d, const struct node *n, void *out,
+				 const void *arg)
 {
-	static const struct decode_list row = { sizeof(struct string_match), decode_exact_origin, NULL, 0 };
+	static const struct decode_list row = { sizeof(struct string_match), decode_exact_origin,
+					       NULL, 0 };
 
 	(void)arg;
 	decode_warning(d, n, "is deprecated, write allowOrigins: [{exact: …}]");
@@ -37,8 +40,9 @@ static bool decode_exact_origins(struct decoder *d, const struct node *n, void *
 
 static bool check_method(struct slice s)
 {
-	static const char *const methods[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "CONNECT", "OPTIONS",
-					       "TRACE", "*", NULL };
+	static const char *const methods[] = { "GET",   "HEAD",	 "POST",    "PUT",
+					      "PATCH", "DELETE", "CONNECT", "OPTIONS",
+					      "TRACE", "*",	 NULL };
 
 	for (size_t i = 0; methods[i] != NULL; i++)
 		if (slice_eq(s, slice_of(methods[i])))
@@ -64,9 +68,10 @@ static bool decode_words(struct decoder *d, const struct node *n, void *out, con
 		size_t mark = decode_push_index(d, i);
 
 		if (w->text.at != NULL && !rule->check(w->text))
-			ok = decode_problem(d, SEVERITY_ERROR, w->where, "\"%.*s\" is no %s", SLICE_ARG(w->text),
-					    rule->what);
-		joined = arena_printf(d->arena, "%s%s%.*s", joined, i > 0 ? "," : "", SLICE_ARG(w->text));
+			ok = decode_problem(d, SEVERITY_ERROR, w->where, "\"%.*s\" is no %s",
+					    SLICE_ARG(w->text), rule->what);
+		joined = arena_printf(d->arena, "%s%s%.*s", joined, i > 0 ? "," : "",
+				      SLICE_ARG(w->text));
 		decode_pop(d, mark);
 	}
 	*(struct slice *)out = words.count > 0 ? slice_of(joined) : NO_SLICE;
@@ -83,13 +88,15 @@ static bool decode_max_age(struct decoder *d, const struct node *n, void *out, c
 	if (!decode_duration(d, n, &ms, &rule))
 		return false;
 	if (ms % 1000 != 0)
-		return decode_error(d, n, "\"%.*s\" is no whole number of seconds", SLICE_ARG(n->text));
+		return decode_error(d, n, "\"%.*s\" is no whole number of seconds",
+				    SLICE_ARG(n->text));
 	*(int64_t *)out = ms / 1000;
 	return true;
 }
 
-static const struct word_rule method_rule = { check_method, "method, use GET HEAD POST PUT PATCH DELETE CONNECT "
-					      "OPTIONS TRACE or *" };
+static const struct word_rule method_rule = { check_method,
+					     "method, use GET HEAD POST PUT PATCH DELETE CONNECT "
+					     "OPTIONS TRACE or *" };
 static const struct word_rule header_rule = { name_is_token, "header name or *" };
 static const char *const preflight_names[] = { "UNSPECIFIED", "FORWARD", "IGNORE", NULL };
 
@@ -99,14 +106,19 @@ struct written {
 };
 
 static const struct field cors_fields[] = {
-	FIELD(struct written, "allowOrigins",		policy.allow_origins,		decode_origins,	FIELD_OPTIONAL),
-	FIELD(struct written, "allowOrigin",		exact_origins,			decode_exact_origins, FIELD_OPTIONAL),
-	FIELD_ARG(struct written, "allowMethods",	policy.allow_methods,		decode_words,	FIELD_OPTIONAL, &method_rule),
-	FIELD_ARG(struct written, "allowHeaders",	policy.allow_headers,		decode_words,	FIELD_OPTIONAL, &header_rule),
-	FIELD_ARG(struct written, "exposeHeaders",	policy.expose_headers,		decode_words,	FIELD_OPTIONAL, &header_rule),
-	FIELD(struct written, "maxAge",			policy.max_age_s,		decode_max_age,	FIELD_OPTIONAL),
-	FIELD(struct written, "allowCredentials",	policy.allow_credentials,	decode_bool,	FIELD_OPTIONAL),
-	FIELD_ARG(struct written, "unmatchedPreflights", policy.unmatched_preflights,	decode_enum,	FIELD_OPTIONAL, preflight_names),
+	FIELD(struct written, "allowOrigins", policy.allow_origins, decode_origins, FIELD_OPTIONAL),
+	FIELD(struct written, "allowOrigin", exact_origins, decode_exact_origins, FIELD_OPTIONAL),
+	FIELD_ARG(struct written, "allowMethods", policy.allow_methods, decode_words,
+		  FIELD_OPTIONAL, &method_rule),
+	FIELD_ARG(struct written, "allowHeaders", policy.allow_headers, decode_words,
+		  FIELD_OPTIONAL, &header_rule),
+	FIELD_ARG(struct written, "exposeHeaders", policy.expose_headers, decode_words,
+		  FIELD_OPTIONAL, &header_rule),
+	FIELD(struct written, "maxAge", policy.max_age_s, decode_max_age, FIELD_OPTIONAL),
+	FIELD(struct written, "allowCredentials", policy.allow_credentials, decode_bool,
+	      FIELD_OPTIONAL),
+	FIELD_ARG(struct written, "unmatchedPreflights", policy.unmatched_preflights,
+		  decode_enum, FIELD_OPTIONAL, preflight_names),
 	FIELDS_END
 };
 
@@ -132,10 +144,13 @@ static void warn_of_origins(struct decoder *d, const struct node *n, const struc
 		const struct string_match *m = &p->allow_origins.items[i];
 
 		if (p->allow_credentials && accepts_star(m))
-			decode_problem(d, SEVERITY_WARNING, m->where, "every site is allowed, with credentials");
+			decode_problem(d, SEVERITY_WARNING, m->where,
+				       "every site is allowed, with credentials");
 		if (m->kind == MATCH_EXACT && slice_ends(m->text, SLICE("/")))
-			decode_problem(d, SEVERITY_WARNING, m->where, "origin \"%.*s\" ends in \"/\", which no browser "
-				       "sends", SLICE_ARG(m->text));
+			decode_problem(d, SEVERITY_WARNING, m->where,
+				       "origin \"%.*s\" ends in \"/\", which no browser "
+				       "sends",
+				       SLICE_ARG(m->text));
 	}
 }
 

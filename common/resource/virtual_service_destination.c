@@ -14,8 +14,10 @@ static bool decode_host(struct decoder *d, const struct node *n, void *out, cons
 	if (host->len == 0)
 		return decode_error(d, n, "an empty host");
 	if (hostname_is_ip(*host))
-		return decode_error(d, n, "\"%.*s\" is an address: declare it through a ServiceEntry "
-				    "(resolution: STATIC) and name that host", SLICE_ARG(*host));
+		return decode_error(d, n,
+				    "\"%.*s\" is an address: declare it through a ServiceEntry "
+				    "(resolution: STATIC) and name that host",
+				    SLICE_ARG(*host));
 	if (slice_eq(*host, SLICE("*")))
 		return decode_error(d, n, "\"*\" is no destination, name the host of a service");
 	problem = hostname_wildcard_problem(*host);
@@ -36,8 +38,10 @@ static bool decode_subset(struct decoder *d, const struct node *n, void *out, co
 		return true;
 	}
 	return hostname_is_label(*subset) ||
-	       decode_error(d, n, "\"%.*s\" is no subset name: letters, digits and inner hyphens, at most 63",
-			    SLICE_ARG(*subset));
+	       decode_error(
+		       d, n,
+		       "\"%.*s\" is no subset name: letters, digits and inner hyphens, at most 63",
+		       SLICE_ARG(*subset));
 }
 
 struct port_selector {
@@ -49,7 +53,8 @@ static const struct field port_fields[] = {
 	FIELDS_END
 };
 
-static bool decode_port_selector(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_port_selector(struct decoder *d, const struct node *n, void *out,
+				 const void *arg)
 {
 	struct port_selector port = { 0 };
 
@@ -89,17 +94,20 @@ static bool decode_weight(struct decoder *d, const struct node *n, void *out, co
 }
 
 #define DESTINATION_ROWS \
-	FIELD(struct route_destination, "destination",	destination,	vs_decode_destination,	FIELD_REQUIRED), \
-	FIELD(struct route_destination, "weight",	weight,		decode_weight,		FIELD_OPTIONAL)
+	FIELD(struct route_destination, "destination", destination, vs_decode_destination, \
+	      FIELD_REQUIRED), \
+	FIELD(struct route_destination, "weight", weight, decode_weight, FIELD_OPTIONAL)
 
 static const struct field l4_destination_fields[] = { DESTINATION_ROWS, FIELDS_END };
 static const struct field http_destination_fields[] = {
 	DESTINATION_ROWS,
-	FIELD(struct route_destination, "headers", headers, vs_decode_headers_policy, FIELD_OPTIONAL),
+	FIELD(struct route_destination, "headers", headers, vs_decode_headers_policy,
+	      FIELD_OPTIONAL),
 	FIELDS_END
 };
 
-static bool decode_route_destination(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_route_destination(struct decoder *d, const struct node *n, void *out,
+				     const void *arg)
 {
 	struct route_destination *r = out;
 
@@ -133,10 +141,12 @@ static bool check_weights(struct decoder *d, const struct node *n, const destina
 	return true;
 }
 
-bool vs_decode_route_destinations(struct decoder *d, const struct node *n, void *out, const void *arg)
+bool vs_decode_route_destinations(struct decoder *d, const struct node *n, void *out,
+				  const void *arg)
 {
-	const struct decode_list row = { sizeof(struct route_destination), decode_route_destination,
-					 arg != NULL ? http_destination_fields : l4_destination_fields, 0 };
+	const struct decode_list row = {
+		sizeof(struct route_destination), decode_route_destination,
+		arg != NULL ? http_destination_fields : l4_destination_fields, 0};
 
 	return decode_list(d, n, out, &row) && check_weights(d, n, out);
 }
@@ -166,7 +176,8 @@ bool vs_decode_percentage(struct decoder *d, const struct node *n, void *out, co
 	if (!decode_mapping(d, n, percentage_fields, &p))
 		return false;
 	if (!(p.value >= 0 && p.value <= 100) || (arg != NULL && p.value > 0 && p.value < 0.0001))
-		return decode_error(d, n, "%g percent, write 0%s to 100", p.value, arg != NULL ? " or 0.0001" : "");
+		return decode_error(d, n, "%g percent, write 0%s to 100", p.value,
+				    arg != NULL ? " or 0.0001" : "");
 	*share = (struct optional_share){ .set = true, .per_million = per_million(p.value) };
 	return true;
 }
@@ -181,13 +192,14 @@ bool vs_decode_mirror_percent(struct decoder *d, const struct node *n, void *out
 	if (percent > 100)
 		return decode_error(d, n, "%u percent, write 0 to 100", percent);
 	decode_warning(d, n, "is deprecated, write mirrorPercentage: {value: %u}", percent);
-	*share = (struct optional_share){ .set = true, .per_million = percent * (PER_MILLION / 100) };
+	*share = (struct optional_share){ .set = true,
+					  .per_million = percent * (PER_MILLION / 100) };
 	return true;
 }
 
 static const struct field mirror_fields[] = {
-	FIELD(struct mirror, "destination",	destination,	vs_decode_destination,	FIELD_REQUIRED),
-	FIELD(struct mirror, "percentage",	percentage,	vs_decode_percentage,	FIELD_OPTIONAL),
+	FIELD(struct mirror, "destination", destination, vs_decode_destination, FIELD_REQUIRED),
+	FIELD(struct mirror, "percentage", percentage, vs_decode_percentage, FIELD_OPTIONAL),
 	FIELDS_END
 };
 

@@ -4,9 +4,10 @@
 #include "common/resource/virtual_service_priv.h"
 
 static const char *const grpc_codes[] = {
-	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-	"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE",
-	"UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED", NULL
+	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND",
+	"ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+	"ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS",
+	"UNAUTHENTICATED", NULL
 };
 
 struct delay {
@@ -20,7 +21,8 @@ struct abort_fault {
 	struct optional_share percentage;
 };
 
-static bool decode_delay_percent(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_delay_percent(struct decoder *d, const struct node *n, void *out,
+				 const void *arg)
 {
 	int32_t percent;
 
@@ -29,8 +31,8 @@ static bool decode_delay_percent(struct decoder *d, const struct node *n, void *
 	if (percent < 0 || percent > 100)
 		return decode_error(d, n, "%d percent, write 0 to 100", percent);
 	decode_warning(d, n, "is deprecated, write percentage: {value: %d}", percent);
-	*(struct optional_share *)out =
-		(struct optional_share){ .set = true, .per_million = (uint32_t)percent * (PER_MILLION / 100) };
+	*(struct optional_share *)out = (struct optional_share){
+		.set = true, .per_million = (uint32_t)percent * (PER_MILLION / 100)};
 	return true;
 }
 
@@ -53,18 +55,21 @@ static bool decode_abort_status(struct decoder *d, const struct node *n, void *o
 }
 
 static const struct field delay_fields[] = {
-	FIELD(struct delay, "fixedDelay",	fixed_ms,	decode_duration,	FIELD_REQUIRED),
-	FIELD_ARG(struct delay, "percentage",	percentage,	vs_decode_percentage,	FIELD_OPTIONAL, "fault"),
-	FIELD(struct delay, "percent",		percent,	decode_delay_percent,	FIELD_OPTIONAL),
+	FIELD(struct delay, "fixedDelay", fixed_ms, decode_duration, FIELD_REQUIRED),
+	FIELD_ARG(struct delay, "percentage", percentage, vs_decode_percentage, FIELD_OPTIONAL,
+		  "fault"),
+	FIELD(struct delay, "percent", percent, decode_delay_percent, FIELD_OPTIONAL),
 	{ "exponentialDelay", refuse, 0, FIELD_OPTIONAL, "fixedDelay" },
 	FIELDS_END
 };
 
 static const struct field abort_fields[] = {
-	FIELD(struct abort_fault, "httpStatus",		http_status,	decode_abort_status,	FIELD_OPTIONAL),
-	FIELD_ARG(struct abort_fault, "grpcStatus",	grpc_status,	decode_enum,		FIELD_OPTIONAL, grpc_codes),
+	FIELD(struct abort_fault, "httpStatus", http_status, decode_abort_status, FIELD_OPTIONAL),
+	FIELD_ARG(struct abort_fault, "grpcStatus", grpc_status, decode_enum, FIELD_OPTIONAL,
+		  grpc_codes),
 	{ "http2Error", refuse, 0, FIELD_OPTIONAL, "httpStatus or grpcStatus" },
-	FIELD_ARG(struct abort_fault, "percentage",	percentage,	vs_decode_percentage,	FIELD_OPTIONAL, "fault"),
+	FIELD_ARG(struct abort_fault, "percentage", percentage, vs_decode_percentage,
+		  FIELD_OPTIONAL, "fault"),
 	FIELDS_END
 };
 
@@ -77,7 +82,8 @@ static bool decode_delay(struct decoder *d, const struct node *n, void *out, con
 	if (!decode_mapping(d, n, delay_fields, &delay))
 		return false;
 	f->delay_ms = delay.fixed_ms;
-	f->delay_per_million = delay.percentage.set ? delay.percentage.per_million : delay.percent.per_million;
+	f->delay_per_million =
+		delay.percentage.set ? delay.percentage.per_million : delay.percent.per_million;
 	if (f->delay_per_million == 0)
 		decode_warning(d, n, "delays nothing: give percentage: {value: 100}");
 	return true;

@@ -7,7 +7,8 @@
 /* Framing stays under the proxy's control. */
 static bool is_framing(struct slice name)
 {
-	static const char *const names[] = { "content-length", "transfer-encoding", "connection", NULL };
+	static const char *const names[] = { "content-length", "transfer-encoding", "connection",
+					    NULL };
 
 	for (size_t i = 0; names[i] != NULL; i++)
 		if (slice_eq_nocase(name, slice_of(names[i])))
@@ -26,32 +27,38 @@ static bool check_name(struct decoder *d, struct where where, struct slice name)
 
 	if (name.len == 0)
 		return decode_problem(d, SEVERITY_ERROR, where, "an empty header name");
-	return name_is_token(token) || decode_problem(d, SEVERITY_ERROR, where, "\"%.*s\" is no header name",
-						      SLICE_ARG(name));
+	return name_is_token(token) ||
+	       decode_problem(d, SEVERITY_ERROR, where, "\"%.*s\" is no header name",
+			      SLICE_ARG(name));
 }
 
-static bool check_written_name(struct decoder *d, struct where where, struct slice name, bool response)
+static bool check_written_name(struct decoder *d, struct where where, struct slice name,
+			       bool response)
 {
 	if (!check_name(d, where, name))
 		return false;
 	if (response && (is_host(name) || name.at[0] == ':'))
-		return decode_problem(d, SEVERITY_ERROR, where, "\"%.*s\" cannot be changed in a response",
-				      SLICE_ARG(name));
+		return decode_problem(d, SEVERITY_ERROR, where,
+				      "\"%.*s\" cannot be changed in a response", SLICE_ARG(name));
 	if (name.at[0] == ':' && !is_host(name))
-		return decode_problem(d, SEVERITY_ERROR, where, "\"%.*s\" cannot be changed here, of the pseudo "
-				      "headers only :authority", SLICE_ARG(name));
-	return !is_framing(name) || decode_problem(d, SEVERITY_ERROR, where,
-						   "\"%.*s\" belongs to the message's framing, which is the proxy's",
-						   SLICE_ARG(name));
+		return decode_problem(d, SEVERITY_ERROR, where,
+				      "\"%.*s\" cannot be changed here, of the pseudo "
+				      "headers only :authority",
+				      SLICE_ARG(name));
+	return !is_framing(name) ||
+	       decode_problem(d, SEVERITY_ERROR, where,
+			      "\"%.*s\" belongs to the message's framing, which is the proxy's",
+			      SLICE_ARG(name));
 }
 
-static bool check_removed_name(struct decoder *d, struct where where, struct slice name, bool response)
+static bool check_removed_name(struct decoder *d, struct where where, struct slice name,
+			       bool response)
 {
 	if (!check_name(d, where, name))
 		return false;
 	return (!is_host(name) && name.at[0] != ':') ||
-	       decode_problem(d, SEVERITY_ERROR, where, "\"%.*s\" cannot be removed from a %s", SLICE_ARG(name),
-			      response ? "response" : "request");
+	       decode_problem(d, SEVERITY_ERROR, where, "\"%.*s\" cannot be removed from a %s",
+			      SLICE_ARG(name), response ? "response" : "request");
 }
 
 static struct slice lower_name(struct decoder *d, struct slice name, bool response)
@@ -70,7 +77,8 @@ static bool check_value(struct decoder *d, const struct node *n, struct header_v
 	if (h->value.len == 0)
 		decode_warning(d, n, "an empty value does nothing; to delete a header use remove");
 	for (size_t i = 0; i < h->value.len; i++)
-		if (((unsigned char)h->value.at[i] < 0x20 && h->value.at[i] != '\t') || h->value.at[i] == 0x7f)
+		if (((unsigned char)h->value.at[i] < 0x20 && h->value.at[i] != '\t') ||
+		    h->value.at[i] == 0x7f)
 			return decode_error(d, n, "control character 0x%02x in a header value",
 					    (unsigned)h->value.at[i]);
 	if (!format_parse(d->arena, h->value, &h->format, &why))
@@ -78,9 +86,11 @@ static bool check_value(struct decoder *d, const struct node *n, struct header_v
 	return true;
 }
 
-static bool decode_entry(struct decoder *d, const struct node_pair *pair, bool response, struct header_value *h)
+static bool decode_entry(struct decoder *d, const struct node_pair *pair, bool response,
+			 struct header_value *h)
 {
-	struct node empty = { .kind = NODE_SCALAR, .quoted = true, .where = pair->where, .text = SLICE("") };
+	struct node empty = {
+		.kind = NODE_SCALAR, .quoted = true, .where = pair->where, .text = SLICE("")};
 	const struct node *value = pair->value->kind != NODE_NULL ? pair->value : &empty;
 	bool ok = check_written_name(d, pair->where, pair->key, response);
 
@@ -110,7 +120,8 @@ static bool decode_values(struct decoder *d, const struct node *n, void *out, co
 	bool ok = true;
 
 	if (n->kind != NODE_MAPPING)
-		return decode_error(d, n, "must be a mapping of header names to values, found %s", node_found(n));
+		return decode_error(d, n, "must be a mapping of header names to values, found %s",
+				    node_found(n));
 	list->items = arena_array(d->arena, struct header_value, n->count + 1);
 	for (size_t i = 0; i < n->count; i++) {
 		size_t mark = decode_push_slice(d, n->pairs[i].key);
@@ -134,8 +145,10 @@ static bool decode_remove(struct decoder *d, const struct node *n, void *out, co
 
 		if (written.items[i].text.at == NULL)
 			ok = false;
-		else if (check_removed_name(d, written.items[i].where, written.items[i].text, arg != NULL))
-			names->items[names->count++] = lower_name(d, written.items[i].text, arg != NULL);
+		else if (check_removed_name(d, written.items[i].where, written.items[i].text,
+					    arg != NULL))
+			names->items[names->count++] =
+				lower_name(d, written.items[i].text, arg != NULL);
 		else
 			ok = false;
 		decode_pop(d, mark);
@@ -153,8 +166,10 @@ static const struct field request_ops_fields[] = OPS_FIELDS(NULL);
 static const struct field response_ops_fields[] = OPS_FIELDS("response");
 
 static const struct field headers_fields[] = {
-	FIELD_ARG(struct headers_policy, "request",	request,	decode_struct,	FIELD_OPTIONAL, request_ops_fields),
-	FIELD_ARG(struct headers_policy, "response",	response,	decode_struct,	FIELD_OPTIONAL, response_ops_fields),
+	FIELD_ARG(struct headers_policy, "request", request, decode_struct, FIELD_OPTIONAL,
+		  request_ops_fields),
+	FIELD_ARG(struct headers_policy, "response", response, decode_struct, FIELD_OPTIONAL,
+		  response_ops_fields),
 	FIELDS_END
 };
 

@@ -8,7 +8,9 @@
 /* Istio's gateways never look at these. */
 static void warn_not_evaluated(struct decoder *d, const struct node *n)
 {
-	decode_warning(d, n, "is not evaluated at a gateway; for rules on the source write an AuthorizationPolicy");
+	decode_warning(d, n,
+		       "is not evaluated at a gateway; for rules on the source write an "
+		       "AuthorizationPolicy");
 }
 
 static bool decode_subnet(struct decoder *d, const struct node *n, void *out, const void *arg)
@@ -20,19 +22,22 @@ static bool decode_subnet(struct decoder *d, const struct node *n, void *out, co
 	if (!decode_string(d, n, &l->text, arg))
 		return false;
 	return cidr_parse(l->text, &cidr) ||
-	       decode_error(d, n, "\"%.*s\" is neither an address nor a block such as 10.0.0.0/8", SLICE_ARG(l->text));
+	       decode_error(d, n, "\"%.*s\" is neither an address nor a block such as 10.0.0.0/8",
+			    SLICE_ARG(l->text));
 }
 
 static bool decode_subnets(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
-	static const struct decode_list row = { sizeof(struct located_slice), decode_subnet, NULL, 0 };
+	static const struct decode_list row = { sizeof(struct located_slice), decode_subnet, NULL,
+					       0 };
 
 	(void)arg;
 	warn_not_evaluated(d, n);
 	return decode_list(d, n, out, &row);
 }
 
-static bool decode_source_subnet(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_source_subnet(struct decoder *d, const struct node *n, void *out,
+				 const void *arg)
 {
 	struct located_slice subnet;
 
@@ -43,13 +48,15 @@ static bool decode_source_subnet(struct decoder *d, const struct node *n, void *
 	return true;
 }
 
-static bool decode_source_labels(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_source_labels(struct decoder *d, const struct node *n, void *out,
+				 const void *arg)
 {
 	warn_not_evaluated(d, n);
 	return decode_labels(d, n, out, arg);
 }
 
-static bool decode_source_namespace(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_source_namespace(struct decoder *d, const struct node *n, void *out,
+				    const void *arg)
 {
 	warn_not_evaluated(d, n);
 	return vs_decode_namespace(d, n, out, arg);
@@ -62,7 +69,8 @@ static bool check_sni_host(struct decoder *d, const struct node *n, struct slice
 	if (host.len == 0)
 		return decode_error(d, n, "an empty SNI host");
 	if (hostname_is_ip(host)) {
-		decode_warning(d, n, "\"%.*s\" is an address: clients never send one as SNI", SLICE_ARG(host));
+		decode_warning(d, n, "\"%.*s\" is an address: clients never send one as SNI",
+			       SLICE_ARG(host));
 		return true;
 	}
 	/* outbound_.80_._.host addresses a mesh gateway. */
@@ -71,8 +79,9 @@ static bool check_sni_host(struct decoder *d, const struct node *n, struct slice
 	if (problem != NULL)
 		return decode_error(d, n, "SNI host \"%.*s\" %s", SLICE_ARG(host), problem);
 	if (hostname_is_wild(host) && host.len > 1 && host.at[1] != '.')
-		return decode_error(d, n, "\"%.*s\": a wildcard stands for whole labels, write *.example.com",
-				    SLICE_ARG(host));
+		return decode_error(
+			d, n, "\"%.*s\": a wildcard stands for whole labels, write *.example.com",
+			SLICE_ARG(host));
 	return true;
 }
 
@@ -91,7 +100,8 @@ static bool decode_sni_host(struct decoder *d, const struct node *n, void *out, 
 
 static bool decode_sni_hosts(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
-	static const struct decode_list row = { sizeof(struct located_slice), decode_sni_host, NULL, 0 };
+	static const struct decode_list row = { sizeof(struct located_slice), decode_sni_host, NULL,
+					       0 };
 
 	(void)arg;
 	if (!decode_list(d, n, out, &row))
@@ -100,11 +110,14 @@ static bool decode_sni_hosts(struct decoder *d, const struct node *n, void *out,
 }
 
 #define L4_MATCH_ROWS \
-	FIELD(struct l4_match, "port",			port,			vs_decode_match_port,	 FIELD_OPTIONAL), \
-	FIELD(struct l4_match, "gateways",		gateways,		vs_decode_gateways,	 FIELD_OPTIONAL), \
-	FIELD(struct l4_match, "destinationSubnets",	destination_subnets,	decode_subnets,		 FIELD_OPTIONAL), \
-	FIELD(struct l4_match, "sourceLabels",		source_labels,		decode_source_labels,	 FIELD_OPTIONAL), \
-	FIELD(struct l4_match, "sourceNamespace",	source_namespace,	decode_source_namespace, FIELD_OPTIONAL)
+	FIELD(struct l4_match, "port", port, vs_decode_match_port, FIELD_OPTIONAL), \
+	FIELD(struct l4_match, "gateways", gateways, vs_decode_gateways, FIELD_OPTIONAL), \
+	FIELD(struct l4_match, "destinationSubnets", destination_subnets, decode_subnets, \
+	      FIELD_OPTIONAL), \
+	FIELD(struct l4_match, "sourceLabels", source_labels, decode_source_labels, \
+	      FIELD_OPTIONAL), \
+	FIELD(struct l4_match, "sourceNamespace", source_namespace, decode_source_namespace, \
+	      FIELD_OPTIONAL)
 
 static const struct field tls_match_fields[] = {
 	FIELD(struct l4_match, "sniHosts", sni_hosts, decode_sni_hosts, FIELD_REQUIRED),
@@ -128,7 +141,8 @@ static bool decode_l4_match(struct decoder *d, const struct node *n, void *out, 
 
 static bool decode_tls_matches(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
-	static const struct decode_list row = { sizeof(struct l4_match), decode_l4_match, tls_match_fields, 0 };
+	static const struct decode_list row = { sizeof(struct l4_match), decode_l4_match,
+					       tls_match_fields, 0 };
 
 	(void)arg;
 	if (!decode_list(d, n, out, &row))
@@ -138,13 +152,15 @@ static bool decode_tls_matches(struct decoder *d, const struct node *n, void *ou
 
 static bool decode_tcp_matches(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
-	static const struct decode_list row = { sizeof(struct l4_match), decode_l4_match, tcp_match_fields, 0 };
+	static const struct decode_list row = { sizeof(struct l4_match), decode_l4_match,
+					       tcp_match_fields, 0 };
 
 	(void)arg;
 	return decode_list(d, n, out, &row);
 }
 
-static bool decode_l4_destinations(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_l4_destinations(struct decoder *d, const struct node *n, void *out,
+				   const void *arg)
 {
 	if (!vs_decode_route_destinations(d, n, out, arg))
 		return false;
@@ -179,7 +195,8 @@ static bool is_covered(const struct virtual_service *vs, struct slice sni)
 	return false;
 }
 
-static bool check_sni_hosts(struct decoder *d, const struct virtual_service *vs, const struct l4_match *m)
+static bool check_sni_hosts(struct decoder *d, const struct virtual_service *vs,
+			    const struct l4_match *m)
 {
 	bool ok = true;
 
@@ -187,8 +204,10 @@ static bool check_sni_hosts(struct decoder *d, const struct virtual_service *vs,
 		const struct located_slice *sni = &m->sni_hosts.items[i];
 
 		if (sni->text.at != NULL && !is_covered(vs, sni->text))
-			ok = decode_problem(d, SEVERITY_ERROR, sni->where, "sniHosts: \"%.*s\" is not within the hosts "
-					    "of this VirtualService", SLICE_ARG(sni->text));
+			ok = decode_problem(d, SEVERITY_ERROR, sni->where,
+					    "sniHosts: \"%.*s\" is not within the hosts "
+					    "of this VirtualService",
+					    SLICE_ARG(sni->text));
 	}
 	return ok;
 }

@@ -29,7 +29,8 @@ bool vs_decode_namespace(struct decoder *d, const struct node *n, void *out, con
 	if (!decode_string(d, n, out, arg))
 		return false;
 	if (!hostname_is_label(*(struct slice *)out))
-		return decode_error(d, n, "\"%.*s\" is no namespace", SLICE_ARG(*(struct slice *)out));
+		return decode_error(d, n, "\"%.*s\" is no namespace",
+				    SLICE_ARG(*(struct slice *)out));
 	return true;
 }
 
@@ -37,8 +38,9 @@ bool vs_decode_namespace(struct decoder *d, const struct node *n, void *out, con
 
 static bool bad_gateway(struct decoder *d, const struct node *n)
 {
-	return decode_error(d, n, "invalid gateway reference \"%.*s\", write name, namespace/name or mesh",
-			    SLICE_ARG(n->text));
+	return decode_error(
+		d, n, "invalid gateway reference \"%.*s\", write name, namespace/name or mesh",
+		SLICE_ARG(n->text));
 }
 
 /* The old form name.namespace, or name.namespace.svc.… (V11). */
@@ -68,7 +70,8 @@ static bool decode_gateway(struct decoder *d, const struct node *n, void *out, c
 	g->ns = slice_cut(&rest, '/');
 	g->name = rest;
 	if (rest.at != NULL)
-		return (hostname_is_label(g->ns) && hostname_is_label(g->name)) || bad_gateway(d, n);
+		return (hostname_is_label(g->ns) && hostname_is_label(g->name)) ||
+		       bad_gateway(d, n);
 	g->name = text;
 	g->ns = slice_of(d->ns);
 	if (!hostname_is_domain(text))
@@ -83,7 +86,8 @@ static bool same_gateway(const struct gateway_ref *a, const struct gateway_ref *
 
 bool vs_decode_gateways(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
-	static const struct decode_list row = { sizeof(struct gateway_ref), decode_gateway, NULL, 0 };
+	static const struct decode_list row = { sizeof(struct gateway_ref), decode_gateway, NULL,
+						0 };
 	LIST(struct gateway_ref) *list = out;
 	bool ok = decode_list(d, n, out, &row);
 
@@ -94,13 +98,15 @@ bool vs_decode_gateways(struct decoder *d, const struct node *n, void *out, cons
 		while (j < i && !same_gateway(&list->items[j], &list->items[i]))
 			j++;
 		if (j < i)
-			decode_problem(d, SEVERITY_WARNING, list->items[i].where, "duplicate gateway");
+			decode_problem(d, SEVERITY_WARNING, list->items[i].where,
+				       "duplicate gateway");
 		decode_pop(d, mark);
 	}
 	return ok;
 }
 
-bool gateway_refs_name(const struct gateway_ref *refs, size_t count, struct slice ns, struct slice name)
+bool gateway_refs_name(const struct gateway_ref *refs, size_t count, struct slice ns,
+		       struct slice name)
 {
 	for (size_t i = 0; i < count; i++)
 		if (!refs[i].mesh && slice_eq(refs[i].ns, ns) && slice_eq(refs[i].name, name))
@@ -141,7 +147,8 @@ static bool claim_path(struct slice key, struct slice *names, size_t *count)
 
 static bool is_pseudo_header(struct slice key)
 {
-	static const char *const names[] = { ":method", ":scheme", ":authority", ":path", ":status", NULL };
+	static const char *const names[] = { ":method", ":scheme", ":authority",
+					    ":path",   ":status", NULL };
 
 	for (size_t i = 0; names[i] != NULL; i++)
 		if (slice_eq(key, slice_of(names[i])))
@@ -171,31 +178,34 @@ static bool check_header_key(struct decoder *d, const struct node_pair *pair)
 				      "(" CLAIM_PREFIX ".name)", SLICE_ARG(pair->key));
 	for (size_t i = 0; mistaken[i] != NULL; i++)
 		if (slice_eq_nocase(pair->key, slice_of(mistaken[i])))
-			decode_problem(d, SEVERITY_WARNING, pair->where, "asks for a header field named "
+			decode_problem(d, SEVERITY_WARNING, pair->where,
+				       "asks for a header field named "
 				       "\"%.*s\"; for the %s of the request write match[].%s",
 				       SLICE_ARG(pair->key), mistaken[i], mistaken[i]);
 	return true;
 }
 
 /* The value of one entry; null is presence only where `rule` allows regex "*", too. */
-static bool decode_condition(struct decoder *d, const struct node_pair *pair, const struct string_match_rule *rule,
-			     struct string_match *out)
+static bool decode_condition(struct decoder *d, const struct node_pair *pair,
+			     const struct string_match_rule *rule, struct string_match *out)
 {
 	if (pair->value->kind == NODE_NULL && rule->star_is_present) {
 		*out = (struct string_match){ .kind = MATCH_PRESENT, .where = pair->where };
 		return true;
 	}
 	if (pair->value->kind == NODE_NULL)
-		return decode_problem(d, SEVERITY_ERROR, pair->where,
-				      "has no condition, write {} for \"present, whatever its value\"");
+		return decode_problem(
+			d, SEVERITY_ERROR, pair->where,
+			"has no condition, write {} for \"present, whatever its value\"");
 	return vs_decode_string_match(d, pair->value, out, rule);
 }
 
 typedef LIST(struct named_match) named_list;
 typedef LIST(struct claim_match) claim_list;
 
-static bool decode_header_entry(struct decoder *d, const struct node_pair *pair, const struct string_match_rule *rule,
-				named_list *headers, claim_list *claims)
+static bool decode_header_entry(struct decoder *d, const struct node_pair *pair,
+				const struct string_match_rule *rule, named_list *headers,
+				claim_list *claims)
 {
 	struct slice names[CLAIM_DEPTH_MAX];
 	size_t count;
@@ -212,17 +222,21 @@ static bool decode_header_entry(struct decoder *d, const struct node_pair *pair,
 	}
 	if (!check_header_key(d, pair))
 		return false;
-	headers->items[headers->count] = (struct named_match){ .name = lower_name(d, pair->key), .where = pair->where };
+	headers->items[headers->count] =
+		(struct named_match){ .name = lower_name(d, pair->key), .where = pair->where };
 	return decode_condition(d, pair, rule, &headers->items[headers->count++].value);
 }
 
-static bool decode_header_map(struct decoder *d, const struct node *n, const struct string_match_rule *rule,
-			      named_list *headers, claim_list *claims)
+static bool decode_header_map(struct decoder *d, const struct node *n,
+			      const struct string_match_rule *rule, named_list *headers,
+			      claim_list *claims)
 {
 	bool ok = true;
 
 	if (n->kind != NODE_MAPPING)
-		return decode_error(d, n, "must be a mapping of header names to conditions, found %s", node_found(n));
+		return decode_error(d, n,
+				    "must be a mapping of header names to conditions, found %s",
+				    node_found(n));
 	headers->items = arena_array(d->arena, struct named_match, n->count + 1);
 	claims->items = arena_array(d->arena, struct claim_match, n->count + 1);
 	for (size_t i = 0; i < n->count; i++) {
@@ -243,7 +257,8 @@ static bool decode_headers(struct decoder *d, const struct node *n, void *out, c
 	return decode_header_map(d, n, &rule, (named_list *)&m->headers, (claim_list *)&m->claims);
 }
 
-static bool decode_without_headers(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_without_headers(struct decoder *d, const struct node *n, void *out,
+				   const void *arg)
 {
 	struct http_match *m = out;
 
@@ -260,7 +275,8 @@ static bool decode_query_params(struct decoder *d, const struct node *n, void *o
 
 	(void)arg;
 	if (n->kind != NODE_MAPPING)
-		return decode_error(d, n, "must be a mapping of parameter names to conditions, found %s",
+		return decode_error(d, n,
+				    "must be a mapping of parameter names to conditions, found %s",
 				    node_found(n));
 	list->items = arena_array(d->arena, struct named_match, n->count + 1);
 	for (size_t i = 0; i < n->count; i++) {
@@ -288,26 +304,29 @@ static bool decode_uri(struct decoder *d, const struct node *n, void *out, const
 	for (size_t i = 0; i < m->text.len; i++)
 		if (strchr(".*+?()[]{}|^$\\", m->text.at[i]) != NULL)
 			return true;
-	decode_warning(d, n, "regex \"%.*s\" has to match the whole path, so it equals exact; "
-		       "write %.*s.* for everything that begins with it", SLICE_ARG(m->text), SLICE_ARG(m->text));
+	decode_warning(d, n,
+		       "regex \"%.*s\" has to match the whole path, so it equals exact; "
+		       "write %.*s.* for everything that begins with it",
+		       SLICE_ARG(m->text), SLICE_ARG(m->text));
 	return true;
 }
 
 static const struct field match_fields[] = {
-	FIELD(struct http_match, "name",		name,			decode_string,		FIELD_OPTIONAL),
-	FIELD_ARG(struct http_match, "uri",		uri,			decode_uri,		FIELD_OPTIONAL, &uri_rule),
-	FIELD(struct http_match, "ignoreUriCase",	ignore_uri_case,	decode_bool,		FIELD_OPTIONAL),
-	FIELD(struct http_match, "scheme",		scheme,			vs_decode_string_match,	FIELD_OPTIONAL),
-	FIELD(struct http_match, "method",		method,			vs_decode_string_match,	FIELD_OPTIONAL),
-	FIELD(struct http_match, "authority",		authority,		vs_decode_string_match,	FIELD_OPTIONAL),
+	FIELD(struct http_match, "name", name, decode_string, FIELD_OPTIONAL),
+	FIELD_ARG(struct http_match, "uri", uri, decode_uri, FIELD_OPTIONAL, &uri_rule),
+	FIELD(struct http_match, "ignoreUriCase", ignore_uri_case, decode_bool, FIELD_OPTIONAL),
+	FIELD(struct http_match, "scheme", scheme, vs_decode_string_match, FIELD_OPTIONAL),
+	FIELD(struct http_match, "method", method, vs_decode_string_match, FIELD_OPTIONAL),
+	FIELD(struct http_match, "authority", authority, vs_decode_string_match, FIELD_OPTIONAL),
 	{ "headers",		decode_headers,		0, FIELD_OPTIONAL, NULL },
 	{ "withoutHeaders",	decode_without_headers,	0, FIELD_OPTIONAL, NULL },
-	FIELD(struct http_match, "queryParams",		query_params,		decode_query_params,	FIELD_OPTIONAL),
-	FIELD(struct http_match, "port",		port,			vs_decode_match_port,	FIELD_OPTIONAL),
-	FIELD(struct http_match, "sourceLabels",	source_labels,		decode_labels,		FIELD_OPTIONAL),
-	FIELD(struct http_match, "sourceNamespace",	source_namespace,	vs_decode_namespace,	FIELD_OPTIONAL),
-	FIELD(struct http_match, "gateways",		gateways,		vs_decode_gateways,	FIELD_OPTIONAL),
-	FIELD(struct http_match, "statPrefix",		stat_prefix,		decode_string,		FIELD_OPTIONAL),
+	FIELD(struct http_match, "queryParams", query_params, decode_query_params, FIELD_OPTIONAL),
+	FIELD(struct http_match, "port", port, vs_decode_match_port, FIELD_OPTIONAL),
+	FIELD(struct http_match, "sourceLabels", source_labels, decode_labels, FIELD_OPTIONAL),
+	FIELD(struct http_match, "sourceNamespace", source_namespace, vs_decode_namespace,
+	      FIELD_OPTIONAL),
+	FIELD(struct http_match, "gateways", gateways, vs_decode_gateways, FIELD_OPTIONAL),
+	FIELD(struct http_match, "statPrefix", stat_prefix, decode_string, FIELD_OPTIONAL),
 	FIELDS_END
 };
 
@@ -340,6 +359,7 @@ bool http_match_is_catch_all(const struct http_match *m)
 			(u->kind == MATCH_REGEX && slice_eq(u->text, SLICE(".*")));
 
 	return any_path && m->headers.count == 0 && m->without_headers.count == 0 &&
-	       m->query_params.count == 0 && m->method.kind == MATCH_UNSET && m->scheme.kind == MATCH_UNSET &&
-	       m->authority.kind == MATCH_UNSET && m->claims.count == 0 && m->without_claims.count == 0;
+	       m->query_params.count == 0 && m->method.kind == MATCH_UNSET &&
+	       m->scheme.kind == MATCH_UNSET && m->authority.kind == MATCH_UNSET &&
+	       m->claims.count == 0 && m->without_claims.count == 0;
 }

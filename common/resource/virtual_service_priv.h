@@ -31,7 +31,8 @@ bool vs_decode_headers_policy(struct decoder *d, const struct node *n, void *out
 
 /* virtual_service_destination.c; `arg` of the routes: non-NULL: with headers (HTTP). */
 bool vs_decode_destination(struct decoder *d, const struct node *n, void *out, const void *arg);
-bool vs_decode_route_destinations(struct decoder *d, const struct node *n, void *out, const void *arg);
+bool vs_decode_route_destinations(struct decoder *d, const struct node *n, void *out,
+				  const void *arg);
 bool vs_decode_mirrors(struct decoder *d, const struct node *n, void *out, const void *arg);
 bool vs_decode_mirror_percent(struct decoder *d, const struct node *n, void *out, const void *arg);
 /* struct optional_share of {value: 12.5}; `arg`: non-NULL: nothing between 0 and 0.0001 (fault). */

@@ -14,12 +14,14 @@ static bool match_equal(const struct string_match *a, const struct string_match 
 }
 
 /* Maps are compared by name, whatever the order written. */
-static bool named_within(const struct named_match *a, size_t a_count, const struct named_match *b, size_t b_count)
+static bool named_within(const struct named_match *a, size_t a_count, const struct named_match *b,
+			 size_t b_count)
 {
 	for (size_t i = 0; i < a_count; i++) {
 		size_t j = 0;
 
-		while (j < b_count && !(slice_eq(a[i].name, b[j].name) && match_equal(&a[i].value, &b[j].value)))
+		while (j < b_count &&
+		       !(slice_eq(a[i].name, b[j].name) && match_equal(&a[i].value, &b[j].value)))
 			j++;
 		if (j == b_count)
 			return false;
@@ -36,8 +38,9 @@ static bool labels_within(const struct http_match *a, const struct http_match *b
 		const struct string_entry *e = &a->source_labels.items[i];
 		size_t j = 0;
 
-		while (j < b->source_labels.count && !(slice_eq(e->key, b->source_labels.items[j].key) &&
-						       slice_eq(e->value, b->source_labels.items[j].value)))
+		while (j < b->source_labels.count &&
+		       !(slice_eq(e->key, b->source_labels.items[j].key) &&
+			 slice_eq(e->value, b->source_labels.items[j].value)))
 			j++;
 		if (j == b->source_labels.count)
 			return false;
@@ -48,13 +51,14 @@ static bool labels_within(const struct http_match *a, const struct http_match *b
 static bool gateways_within(const struct http_match *a, const struct http_match *b)
 {
 	for (size_t i = 0; i < a->gateways.count; i++)
-		if (!gateway_refs_name(b->gateways.items, b->gateways.count, a->gateways.items[i].ns,
-				       a->gateways.items[i].name))
+		if (!gateway_refs_name(b->gateways.items, b->gateways.count,
+				       a->gateways.items[i].ns, a->gateways.items[i].name))
 			return false;
 	return true;
 }
 
-static bool claims_within(const struct claim_match *a, size_t a_count, const struct claim_match *b, size_t b_count)
+static bool claims_within(const struct claim_match *a, size_t a_count, const struct claim_match *b,
+			  size_t b_count)
 {
 	for (size_t i = 0; i < a_count; i++) {
 		size_t j = 0;
@@ -62,9 +66,11 @@ static bool claims_within(const struct claim_match *a, size_t a_count, const str
 		for (; j < b_count; j++) {
 			size_t k = 0;
 
-			if (a[i].path.count != b[j].path.count || !match_equal(&a[i].value, &b[j].value))
+			if (a[i].path.count != b[j].path.count ||
+			    !match_equal(&a[i].value, &b[j].value))
 				continue;
-			while (k < a[i].path.count && slice_eq(a[i].path.items[k], b[j].path.items[k]))
+			while (k < a[i].path.count &&
+			       slice_eq(a[i].path.items[k], b[j].path.items[k]))
 				k++;
 			if (k == a[i].path.count)
 				break;
@@ -75,16 +81,20 @@ static bool claims_within(const struct claim_match *a, size_t a_count, const str
 	return true;
 }
 
-#define CLAIMS_EQUAL(a, b)	((a).count == (b).count && claims_within((a).items, (a).count, (b).items, (b).count))
+#define CLAIMS_EQUAL(a, b)	((a).count == (b).count && \
+				 claims_within((a).items, (a).count, (b).items, (b).count))
 
 /* Everything but the name (V132). */
 static bool items_equal(const struct http_match *a, const struct http_match *b)
 {
-	return a->ignore_uri_case == b->ignore_uri_case && a->port == b->port && match_equal(&a->uri, &b->uri) &&
-	       match_equal(&a->scheme, &b->scheme) && match_equal(&a->method, &b->method) &&
-	       match_equal(&a->authority, &b->authority) && slice_eq(a->source_namespace, b->source_namespace) &&
-	       NAMED_EQUAL(a->headers, b->headers) && NAMED_EQUAL(a->without_headers, b->without_headers) &&
-	       NAMED_EQUAL(a->query_params, b->query_params) && CLAIMS_EQUAL(a->claims, b->claims) &&
+	return a->ignore_uri_case == b->ignore_uri_case && a->port == b->port &&
+	       match_equal(&a->uri, &b->uri) && match_equal(&a->scheme, &b->scheme) &&
+	       match_equal(&a->method, &b->method) && match_equal(&a->authority, &b->authority) &&
+	       slice_eq(a->source_namespace, b->source_namespace) &&
+	       NAMED_EQUAL(a->headers, b->headers) &&
+	       NAMED_EQUAL(a->without_headers, b->without_headers) &&
+	       NAMED_EQUAL(a->query_params, b->query_params) &&
+	       CLAIMS_EQUAL(a->claims, b->claims) &&
 	       CLAIMS_EQUAL(a->without_claims, b->without_claims) &&
 	       a->source_labels.count == b->source_labels.count && labels_within(a, b) &&
 	       a->gateways.count == b->gateways.count && gateways_within(a, b);
@@ -101,18 +111,20 @@ static bool unset_or_equal(const struct string_match *a, const struct string_mat
 static bool shadows(const struct http_match *earlier, const struct http_match *later)
 {
 	if (earlier->uri.kind != MATCH_PREFIX || later->uri.kind != MATCH_PREFIX ||
-	    !slice_starts(later->uri.text, earlier->uri.text) || earlier->ignore_uri_case != later->ignore_uri_case)
+	    !slice_starts(later->uri.text, earlier->uri.text) ||
+	    earlier->ignore_uri_case != later->ignore_uri_case)
 		return false;
 	return (earlier->port == 0 || earlier->port == later->port) &&
-	       unset_or_equal(&earlier->method, &later->method) && unset_or_equal(&earlier->scheme, &later->scheme) &&
+	       unset_or_equal(&earlier->method, &later->method) &&
+	       unset_or_equal(&earlier->scheme, &later->scheme) &&
 	       unset_or_equal(&earlier->authority, &later->authority) &&
 	       ABSENT_OR_EQUAL(earlier->headers, later->headers) &&
 	       ABSENT_OR_EQUAL(earlier->without_headers, later->without_headers) &&
 	       ABSENT_OR_EQUAL(earlier->query_params, later->query_params) &&
 	       earlier->claims.count == 0 && earlier->without_claims.count == 0 &&
 	       earlier->source_labels.count == 0 && earlier->source_namespace.at == NULL &&
-	       (earlier->gateways.count == 0 ||
-		(earlier->gateways.count == later->gateways.count && gateways_within(earlier, later)));
+	       (earlier->gateways.count == 0 || (earlier->gateways.count == later->gateways.count &&
+						 gateways_within(earlier, later)));
 }
 
 /* At every server? Items with static filters act at some only. */
@@ -123,28 +135,32 @@ static bool ends_everything(const struct http_match *m)
 }
 
 /* Returns whether the item is the same as one of an earlier route. */
-static bool check_item(struct decoder *d, const struct http_match *m, const struct http_match *const *items, size_t count)
+static bool check_item(struct decoder *d, const struct http_match *m,
+		       const struct http_match *const *items, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		if (!items_equal(items[i], m))
 			continue;
-		decode_problem(d, SEVERITY_WARNING, m->where, "never reached: the same as the match at line %u",
+		decode_problem(d, SEVERITY_WARNING, m->where,
+			       "never reached: the same as the match at line %u",
 			       items[i]->where.line);
 		return true;
 	}
 	for (size_t i = 0; i < count; i++) {
 		if (!shadows(items[i], m))
 			continue;
-		decode_problem(d, SEVERITY_WARNING, m->where, "never reached: prefix \"%.*s\" at line %u takes "
-			       "everything first", SLICE_ARG(items[i]->uri.text),
-			       items[i]->where.line);
+		decode_problem(d, SEVERITY_WARNING, m->where,
+			       "never reached: prefix \"%.*s\" at line %u takes "
+			       "everything first",
+			       SLICE_ARG(items[i]->uri.text), items[i]->where.line);
 		break;
 	}
 	return false;
 }
 
 /* The items of one route, compared with `count` earlier ones. */
-static void check_route_items(struct decoder *d, const struct http_route *r, const struct http_match *const *items, size_t count)
+static void check_route_items(struct decoder *d, const struct http_route *r,
+			      const struct http_match *const *items, size_t count)
 {
 	size_t duplicates = 0;
 
@@ -156,12 +172,14 @@ static void check_route_items(struct decoder *d, const struct http_route *r, con
 		decode_pop(d, mark);
 	}
 	if (r->match.count > 0 && duplicates == r->match.count)
-		decode_problem(d, SEVERITY_WARNING, r->where, "route is never used: earlier routes have all its matches");
+		decode_problem(d, SEVERITY_WARNING, r->where,
+			       "route is never used: earlier routes have all its matches");
 }
 
 static void check_http(struct decoder *d, const struct virtual_service *vs)
 {
-	const struct http_match **items = arena_array(d->arena, const struct http_match *, REACH_ITEMS_MAX);
+	const struct http_match **items =
+		arena_array(d->arena, const struct http_match *, REACH_ITEMS_MAX);
 	const struct http_route *open = NULL;		/* the first without match */
 	const struct http_match *catch_all = NULL;
 	size_t count = 0;
@@ -171,12 +189,18 @@ static void check_http(struct decoder *d, const struct virtual_service *vs)
 		size_t mark = decode_push_index(d, i);
 
 		if (open != NULL)
-			decode_problem(d, SEVERITY_WARNING, r->where, "never reached: the route at line %u has no match "
-				       "and takes everything%s", open->where.line,
-				       r->match.count == 0 ? "; only the last route may lack a match" : "");
+			decode_problem(d, SEVERITY_WARNING, r->where,
+				       "never reached: the route at line %u has no match "
+				       "and takes everything%s",
+				       open->where.line,
+				       r->match.count == 0
+					       ? "; only the last route may lack a match"
+					       : "");
 		else if (catch_all != NULL)
-			decode_problem(d, SEVERITY_WARNING, r->where, "never reached: the match at line %u takes "
-				       "everything", catch_all->where.line);
+			decode_problem(d, SEVERITY_WARNING, r->where,
+				       "never reached: the match at line %u takes "
+				       "everything",
+				       catch_all->where.line);
 		else
 			check_route_items(d, r, items, count);
 		if (r->match.count == 0 && open == NULL)
@@ -194,11 +218,12 @@ static void check_http(struct decoder *d, const struct virtual_service *vs)
 /* tls and tcp: the same with what acts at a gateway. */
 static bool l4_equal(const struct l4_match *a, const struct l4_match *b)
 {
-	if (a->port != b->port || a->gateways.count != b->gateways.count || a->sni_hosts.count != b->sni_hosts.count)
+	if (a->port != b->port || a->gateways.count != b->gateways.count ||
+	    a->sni_hosts.count != b->sni_hosts.count)
 		return false;
 	for (size_t i = 0; i < a->gateways.count; i++)
-		if (!gateway_refs_name(b->gateways.items, b->gateways.count, a->gateways.items[i].ns,
-				       a->gateways.items[i].name))
+		if (!gateway_refs_name(b->gateways.items, b->gateways.count,
+				       a->gateways.items[i].ns, a->gateways.items[i].name))
 			return false;
 	for (size_t i = 0; i < a->sni_hosts.count; i++)
 		if (!slice_eq(a->sni_hosts.items[i].text, b->sni_hosts.items[i].text))
@@ -206,19 +231,22 @@ static bool l4_equal(const struct l4_match *a, const struct l4_match *b)
 	return true;
 }
 
-static const struct l4_match *find_equal(const struct l4_route *routes, size_t count, const struct l4_match *m)
+static const struct l4_match *find_equal(const struct l4_route *routes, size_t count,
+					 const struct l4_match *m)
 {
 	size_t compared = 0;
 
 	for (size_t i = 0; i < count; i++)
-		for (size_t j = 0; j < routes[i].match.count && compared < REACH_ITEMS_MAX; j++, compared++)
+		for (size_t j = 0; j < routes[i].match.count && compared < REACH_ITEMS_MAX;
+		     j++, compared++)
 			if (l4_equal(&routes[i].match.items[j], m))
 				return &routes[i].match.items[j];
 	return NULL;
 }
 
 /* `open_allowed`: of tcp; a tls route without match is an error already. */
-static void check_l4(struct decoder *d, const struct l4_route *routes, size_t count, bool open_allowed)
+static void check_l4(struct decoder *d, const struct l4_route *routes, size_t count,
+		     bool open_allowed)
 {
 	const struct l4_route *open = NULL;
 
@@ -227,19 +255,24 @@ static void check_l4(struct decoder *d, const struct l4_route *routes, size_t co
 		size_t mark = decode_push_index(d, i), duplicates = 0;
 
 		if (open != NULL)
-			decode_problem(d, SEVERITY_WARNING, r->where, "never reached: the route at line %u has no match "
-				       "and takes everything", open->where.line);
+			decode_problem(d, SEVERITY_WARNING, r->where,
+				       "never reached: the route at line %u has no match "
+				       "and takes everything",
+				       open->where.line);
 		for (size_t j = 0; open == NULL && j < r->match.count; j++) {
 			const struct l4_match *same = find_equal(routes, i, &r->match.items[j]);
 
 			if (same == NULL)
 				continue;
 			duplicates++;
-			decode_problem(d, SEVERITY_WARNING, r->match.items[j].where, "never reached: the same as the "
-				       "match at line %u", same->where.line);
+			decode_problem(d, SEVERITY_WARNING, r->match.items[j].where,
+				       "never reached: the same as the "
+				       "match at line %u",
+				       same->where.line);
 		}
 		if (duplicates > 0 && duplicates == r->match.count)
-			decode_problem(d, SEVERITY_WARNING, r->where, "route is never used: earlier routes have all its "
+			decode_problem(d, SEVERITY_WARNING, r->where,
+				       "route is never used: earlier routes have all its "
 				       "matches");
 		if (open_allowed && r->match.count == 0 && open == NULL)
 			open = r;

@@ -37,15 +37,21 @@ static bool unknown_token(struct decoder *d, const struct node *n, struct slice 
 	if (token.len == 0)
 		return decode_error(d, n, "an empty item between commas");
 	if (trimmed.len < token.len)
-		return decode_error(d, n, "unknown condition \"%.*s\": write no blanks around the comma",
+		return decode_error(d, n,
+				    "unknown condition \"%.*s\": write no blanks around the comma",
 				    SLICE_ARG(token));
 	if (near != NULL)
-		return decode_error(d, n, "unknown condition \"%.*s\", did you mean \"%s\"?", SLICE_ARG(token), near);
-	return decode_error(d, n, "unknown condition \"%.*s\", write names such as 5xx, reset, connect-failure, "
-			    "or HTTP status codes", SLICE_ARG(token));
+		return decode_error(d, n, "unknown condition \"%.*s\", did you mean \"%s\"?",
+				    SLICE_ARG(token), near);
+	return decode_error(
+		d, n,
+		"unknown condition \"%.*s\", write names such as 5xx, reset, connect-failure, "
+		"or HTTP status codes",
+		SLICE_ARG(token));
 }
 
-static bool take_token(struct decoder *d, const struct node *n, struct slice token, struct retry_policy *r)
+static bool take_token(struct decoder *d, const struct node *n, struct slice token,
+		       struct retry_policy *r)
 {
 	uint64_t status;
 
@@ -53,7 +59,8 @@ static bool take_token(struct decoder *d, const struct node *n, struct slice tok
 		if (!slice_eq(token, slice_of(tokens[i])))
 			continue;
 		r->on |= 1u << i;
-		if (1u << i == RETRY_ON_RETRIABLE_HEADERS || 1u << i == RETRY_ON_HTTP3_POST_CONNECT_FAILURE)
+		if (1u << i == RETRY_ON_RETRIABLE_HEADERS ||
+		    1u << i == RETRY_ON_HTTP3_POST_CONNECT_FAILURE)
 			decode_warning(d, n, "\"%s\" has no effect", tokens[i]);
 		return true;
 	}
@@ -97,18 +104,22 @@ static bool decode_attempts(struct decoder *d, const struct node *n, void *out, 
 
 static const struct decode_nullable nullable_bool = {
 	decode_bool,
-	offsetof(struct retry_policy, ignore_previous_hosts) - offsetof(struct retry_policy, ignore_previous_hosts_set),
+	offsetof(struct retry_policy, ignore_previous_hosts) -
+		offsetof(struct retry_policy, ignore_previous_hosts_set),
 	NULL,
 };
 
 static const struct field retry_fields[] = {
-	FIELD(struct retry_policy, "attempts",			attempts,		decode_attempts,	FIELD_OPTIONAL),
-	FIELD(struct retry_policy, "perTryTimeout",		per_try_timeout_ms,	decode_duration,	FIELD_OPTIONAL),
+	FIELD(struct retry_policy, "attempts", attempts, decode_attempts, FIELD_OPTIONAL),
+	FIELD(struct retry_policy, "perTryTimeout", per_try_timeout_ms, decode_duration,
+	      FIELD_OPTIONAL),
 	{ "retryOn", decode_retry_on, 0, FIELD_OPTIONAL, NULL },
-	FIELD(struct retry_policy, "retryRemoteLocalities",	remote_localities,	decode_bool,		FIELD_OPTIONAL),
-	FIELD_ARG(struct retry_policy, "retryIgnorePreviousHosts", ignore_previous_hosts_set, decode_nullable,
+	FIELD(struct retry_policy, "retryRemoteLocalities", remote_localities, decode_bool,
+	      FIELD_OPTIONAL),
+	FIELD_ARG(struct retry_policy, "retryIgnorePreviousHosts", ignore_previous_hosts_set,
+		  decode_nullable,
 		  FIELD_OPTIONAL, &nullable_bool),
-	FIELD(struct retry_policy, "backoff",			backoff_ms,		decode_duration,	FIELD_OPTIONAL),
+	FIELD(struct retry_policy, "backoff", backoff_ms, decode_duration, FIELD_OPTIONAL),
 	FIELDS_END
 };
 
@@ -122,12 +133,15 @@ bool vs_decode_retries(struct decoder *d, const struct node *n, void *out, const
 	ok = decode_mapping(d, n, retry_fields, r);
 	if (ok && r->attempts == 0 &&
 	    (node_has(n, "perTryTimeout") || r->on != 0 || node_has(n, "retryRemoteLocalities")))
-		ok = decode_error(d, n, "no attempts: give attempts, or drop perTryTimeout, retryOn and "
+		ok = decode_error(d, n,
+				  "no attempts: give attempts, or drop perTryTimeout, retryOn and "
 				  "retryRemoteLocalities");
 	if (r->on == 0)
 		r->on = RETRY_ON_DEFAULT;
-	if (ok && r->attempts > 0 && ((r->on & ~(uint32_t)RETRY_ON_CONNECT_FAILURE) || r->per_try_timeout_ms > 0 ||
-				      r->remote_localities || r->ignore_previous_hosts_set))
-		decode_warning(d, n, "only failed connections are retried: the rest " DECODE_NOT_OBEYED);
+	if (ok && r->attempts > 0 &&
+	    ((r->on & ~(uint32_t)RETRY_ON_CONNECT_FAILURE) || r->per_try_timeout_ms > 0 ||
+	     r->remote_localities || r->ignore_previous_hosts_set))
+		decode_warning(d, n,
+			       "only failed connections are retried: the rest " DECODE_NOT_OBEYED);
 	return ok;
 }

@@ -24,8 +24,8 @@ bool vs_check_regex(struct decoder *d, const struct node *n, struct slice patter
 		return decode_error(d, n, "regex \"*\" repeats nothing, write .* for any value");
 	if (regex_check(pattern, &why))
 		return true;
-	return decode_error(d, n, "bad regex \"%.*s\" at offset %zu: %s", SLICE_ARG(pattern), why.offset,
-			    why.text);
+	return decode_error(d, n, "bad regex \"%.*s\" at offset %zu: %s", SLICE_ARG(pattern),
+			    why.offset, why.text);
 }
 
 static bool take_regex(struct decoder *d, const struct node *n, struct slice pattern,
@@ -55,13 +55,16 @@ static bool choose(struct decoder *d, const struct node *n, const struct written
 		return decode_error(d, n, "more than one of exact, prefix and regex: choose one");
 	if (w->regex.at != NULL)
 		return take_regex(d, n, w->regex, rule, m);
-	m->kind = w->exact.at != NULL ? MATCH_EXACT : w->prefix.at != NULL ? MATCH_PREFIX : MATCH_PRESENT;
+	m->kind = w->exact.at != NULL	 ? MATCH_EXACT
+		  : w->prefix.at != NULL ? MATCH_PREFIX
+					 : MATCH_PRESENT;
 	m->text = w->exact.at != NULL ? w->exact : w->prefix;
 	if (rule->text_required && m->text.len == 0)
 		return decode_error(d, n, "needs a non-empty exact, prefix or regex");
 	if (m->kind == MATCH_PREFIX && m->text.len == 0 && !rule->empty_prefix)
-		return decode_error(d, node_get(n, "prefix"),
-				    "an empty prefix, write {} for \"present, whatever its value\"");
+		return decode_error(
+			d, node_get(n, "prefix"),
+			"an empty prefix, write {} for \"present, whatever its value\"");
 	return true;
 }
 
@@ -76,8 +79,10 @@ bool vs_decode_string_match(struct decoder *d, const struct node *n, void *out, 
 	m->kind = MATCH_EXACT;
 	m->text = SLICE("");
 	if (n->kind == NODE_SCALAR)
-		return decode_error(d, n, "must be a mapping, write {exact: \"%.*s\"}, {prefix: …} or {regex: …}",
-				    SLICE_ARG(n->text));
+		return decode_error(
+			d, n,
+			"must be a mapping, write {exact: \"%.*s\"}, {prefix: …} or {regex: …}",
+			SLICE_ARG(n->text));
 	if (!decode_mapping(d, n, string_match_fields, &w))
 		return false;
 	return choose(d, n, &w, arg != NULL ? arg : &plain, m);

@@ -22,7 +22,7 @@ enum path_normalization {
 enum path_result {
 	PATH_SAME,	/* *out is `target` or its beginning: nothing was copied */
 	PATH_CHANGED,	/* *out is in the arena */
-	PATH_REFUSED,	/* 400, details `path_normalization_failed`: NUL, %00, neither `/…` nor `*` */
+	PATH_REFUSED,	/* 400, `path_normalization_failed`: NUL, %00, neither `/…` nor `*` */
 };
 
 /* `target` is path and query as received. The query comes out byte for byte. */

@@ -53,9 +53,9 @@ enum regex_result regex_match(const struct regex *r, struct slice value);
 /* Number of capturing groups. */
 unsigned regex_groups(const struct regex *r);
 
-/* Every non-overlapping occurrence in `value` is replaced by `with`: \0 the whole occurrence, \1…\9 its
- * groups, \\ a backslash. REGEX_YES: *out is in `a`. REGEX_NO: nothing found, *out is `value`.
- * REGEX_GAVE_UP: a limit, *out is `value`. */
+/* Every non-overlapping occurrence in `value` is replaced by `with`: \0 the whole occurrence,
+ * \1…\9 its groups, \\ a backslash. REGEX_YES: *out is in `a`. REGEX_NO: nothing found, *out is
+ * `value`. REGEX_GAVE_UP: a limit, *out is `value`. */
 enum regex_result regex_replace_all(const struct regex *r, struct slice value, struct slice with,
 				    struct arena *a, struct slice *out);
 /* Is `with` a valid substitution for a pattern with `groups` groups? */
@@ -63,7 +63,7 @@ bool regex_check_replacement(struct slice with, unsigned groups, struct regex_er
 
 /* Matches given up since the start of the process, for statistics. */
 uint64_t regex_gave_up_count(void);
-/* False where the system forbids memory that is writable and executable: patterns are interpreted. */
+/* False where the system forbids memory that is writable and executable: it is interpreted. */
 bool regex_has_jit(const struct regex *r);
 
 #endif

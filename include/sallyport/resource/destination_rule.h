@@ -121,7 +121,12 @@ struct outlier_detection {
 	LIST(uint32_t) http_codes;		/* empty: any 5xx */
 };
 
-enum client_tls_mode { CLIENT_TLS_DISABLE, CLIENT_TLS_SIMPLE, CLIENT_TLS_MUTUAL, CLIENT_TLS_ISTIO_MUTUAL };
+enum client_tls_mode {
+	CLIENT_TLS_DISABLE,
+	CLIENT_TLS_SIMPLE,
+	CLIENT_TLS_MUTUAL,
+	CLIENT_TLS_ISTIO_MUTUAL,
+};
 
 struct client_tls {
 	enum client_tls_mode mode;
@@ -186,15 +191,15 @@ struct destination_rule {
 	LIST(struct string_entry) selector;	/* workloadSelector.matchLabels */
 };
 
-/* Decodes and checks the spec; every problem goes to the decoder's collection. Never NULL: what could
- * not be decoded is absent; whoever serves it looks at problems->errors first. */
+/* Decodes and checks the spec; every problem goes to the decoder's collection. Never NULL: what
+ * could not be decoded is absent; whoever serves it looks at problems->errors first. */
 struct destination_rule *destination_rule_decode(struct decoder *d, const struct node *spec,
 						 const struct meta *meta);
 
-/* The policy for a service port and subset (6.1, 6.3); `subset` may be NULL. Blocks of *out are borrowed
- * from the rule, its `ports` is empty. */
-void destination_rule_policy(const struct destination_rule *r, const struct subset *subset, uint32_t port,
-			     struct traffic_policy *out);
+/* The policy for a service port and subset (6.1, 6.3); `subset` may be NULL. Blocks of *out are
+ * borrowed from the rule, its `ports` is empty. */
+void destination_rule_policy(const struct destination_rule *r, const struct subset *subset,
+			     uint32_t port, struct traffic_policy *out);
 const struct subset *destination_rule_subset(const struct destination_rule *r, struct slice name);
 
 #endif

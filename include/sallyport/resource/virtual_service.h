@@ -3,7 +3,7 @@
  * resource/virtual_service.h - a VirtualService, decoded and checked, with defaults applied.
  *
  * Owner    everything lives in the decoder's arena and is immutable afterwards.
- * Absent   slices have at == NULL, pointers are NULL, lists have count 0, where a field was not written.
+ * Absent   what was not written: slices have at == NULL, pointers are NULL, lists have count 0.
  * Units    _ms milliseconds, _s seconds, per_million parts of 1 000 000.
  * Spec     spec/virtual-service.md; section numbers below are its. */
 #ifndef SALLYPORT_RESOURCE_VIRTUAL_SERVICE_H
@@ -26,7 +26,8 @@ struct gateway_ref {
 /* A named condition: header (name in lower case; `host` is `:authority`) or query parameter. */
 struct named_match {
 	struct slice name;
-	struct string_match value;	/* never MATCH_UNSET; withoutHeaders null, {} and regex "*": MATCH_PRESENT */
+	struct string_match value;	/* never MATCH_UNSET; withoutHeaders: null, {} and regex "*"
+					 * are MATCH_PRESENT */
 	struct where where;
 };
 
@@ -64,7 +65,7 @@ struct destination {
 struct header_value {
 	struct slice name;		/* lower case; `host` is `:authority` in requests */
 	struct slice value;		/* as written */
-	struct format format;		/* the same, compiled; an empty result skips the operation */
+	struct format format;		/* compiled; an empty result skips the operation */
 	struct where where;
 };
 
@@ -89,7 +90,7 @@ struct route_destination {
 enum derive_port { DERIVE_PORT_UNSET, DERIVE_PORT_PROTOCOL_DEFAULT, DERIVE_PORT_REQUEST };
 
 struct http_redirect {			/* 7.2 */
-	struct slice uri, prefix_rewrite, authority, scheme;	/* an empty one counts as not written */
+	struct slice uri, prefix_rewrite, authority, scheme;	/* empty counts as not written */
 	uint32_t port;			/* 0: not written */
 	enum derive_port derive_port;
 	unsigned code;			/* 301, 302, 303, 307, 308 */
@@ -102,7 +103,7 @@ struct direct_response {		/* 7.3 */
 
 struct http_rewrite {			/* 7.5 */
 	struct slice uri, authority;
-	struct slice regex_match, regex_rewrite;	/* both or none; REGEX_SEARCH, regex_replace_all() */
+	struct slice regex_match, regex_rewrite;	/* both or none; regex_replace_all() */
 };
 
 /* The tokens of retryOn (7.8); numbers are in `statuses`. */
@@ -110,7 +111,8 @@ struct http_rewrite {			/* 7.5 */
 	X(5XX, "5xx") X(GATEWAY_ERROR, "gateway-error") X(RESET, "reset") \
 	X(RESET_BEFORE_REQUEST, "reset-before-request") X(CONNECT_FAILURE, "connect-failure") \
 	X(RETRIABLE_4XX, "retriable-4xx") X(REFUSED_STREAM, "refused-stream") \
-	X(RETRIABLE_STATUS_CODES, "retriable-status-codes") X(RETRIABLE_HEADERS, "retriable-headers") \
+	X(RETRIABLE_STATUS_CODES, "retriable-status-codes") \
+	X(RETRIABLE_HEADERS, "retriable-headers") \
 	X(ENVOY_RATELIMITED, "envoy-ratelimited") \
 	X(HTTP3_POST_CONNECT_FAILURE, "http3-post-connect-failure") X(CANCELLED, "cancelled") \
 	X(DEADLINE_EXCEEDED, "deadline-exceeded") X(INTERNAL, "internal") \
@@ -120,8 +122,9 @@ enum { RETRY_ON_TOKENS(RETRY_ON_AS_INDEX) RETRY_ON_COUNT };
 #define RETRY_ON_AS_FLAG(name, text)	RETRY_ON_##name = 1u << RETRY_ON_INDEX_##name,
 enum retry_on { RETRY_ON_TOKENS(RETRY_ON_AS_FLAG) };
 
-#define RETRY_ON_DEFAULT	(RETRY_ON_CONNECT_FAILURE | RETRY_ON_REFUSED_STREAM | RETRY_ON_UNAVAILABLE | \
-				 RETRY_ON_CANCELLED | RETRY_ON_RETRIABLE_STATUS_CODES)
+#define RETRY_ON_DEFAULT	(RETRY_ON_CONNECT_FAILURE | RETRY_ON_REFUSED_STREAM | \
+				 RETRY_ON_UNAVAILABLE | RETRY_ON_CANCELLED | \
+				 RETRY_ON_RETRIABLE_STATUS_CODES)
 #define RETRY_ATTEMPTS_DEFAULT	2u	/* of a route without a policy */
 #define RETRY_BACKOFF_MS	25
 
@@ -131,7 +134,7 @@ struct retry_policy {
 	uint32_t on;			/* enum retry_on flags */
 	LIST(uint16_t) statuses;
 	bool remote_localities;
-	bool ignore_previous_hosts_set, ignore_previous_hosts;	/* unset: true save with consistent hash */
+	bool ignore_previous_hosts_set, ignore_previous_hosts;	/* unset: no consistent hash */
 	int64_t backoff_ms;
 };
 
@@ -191,7 +194,7 @@ struct http_route {
 	struct headers_policy *headers;
 };
 
-/* One match item of a tls or tcp route; only `sni_hosts`, `port` and `gateways` act at a gateway. */
+/* One match item of a tls or tcp route; a gateway evaluates only the first three members. */
 struct l4_match {
 	struct where where;
 	LIST(struct located_slice) sni_hosts;	/* lower case; tls only */
@@ -211,15 +214,15 @@ struct l4_route {
 struct virtual_service {
 	const struct meta *meta;
 	struct where where;
-	LIST(struct located_slice) hosts;	/* lower case, without a trailing dot; empty: a delegate */
-	LIST(struct gateway_ref) gateways;	/* never empty save for delegates: omitted is [mesh] */
+	LIST(struct located_slice) hosts;	/* lower case, no trailing dot; empty: a delegate */
+	LIST(struct gateway_ref) gateways;	/* omitted is [mesh]; empty for delegates only */
 	LIST(struct http_route) http;
 	LIST(struct l4_route) tls, tcp;
 	struct export_to export_to;
 };
 
-/* Decodes and checks the spec; every problem goes to the decoder's collection. Never NULL: what could
- * not be decoded is absent; whoever serves it looks at problems->errors first. */
+/* Decodes and checks the spec; every problem goes to the decoder's collection. Never NULL: what
+ * could not be decoded is absent; whoever serves it looks at problems->errors first. */
 struct virtual_service *virtual_service_decode(struct decoder *d, const struct node *spec,
 					       const struct meta *meta);
 
@@ -227,7 +230,8 @@ struct virtual_service *virtual_service_decode(struct decoder *d, const struct n
 bool http_match_is_catch_all(const struct http_match *m);
 
 /* Does the list name this Gateway? (4.1) `refs` is the LIST's items. */
-bool gateway_refs_name(const struct gateway_ref *refs, size_t count, struct slice ns, struct slice name);
+bool gateway_refs_name(const struct gateway_ref *refs, size_t count, struct slice ns,
+		       struct slice name);
 
 /* The share of requests that `mirror` gets: percentage, else percent, else all (7.10). */
 uint32_t http_route_mirror_share(const struct http_route *r);
