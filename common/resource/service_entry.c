@@ -381,8 +381,7 @@ static void check_use(struct decoder *d, struct service_entry *e, const struct n
 {
 	const struct node *resolution = node_get(spec, "resolution");
 
-	e->served = e->resolution == RESOLUTION_NONE || e->resolution == RESOLUTION_STATIC ||
-		    e->resolution == RESOLUTION_DNS;
+	e->served = e->resolution != RESOLUTION_DYNAMIC_DNS;
 	if (!e->served)
 		decode_warning(d, resolution, "resolution %s " DECODE_NOT_OBEYED ": these hosts have no endpoints",
 			       resolutions[e->resolution]);

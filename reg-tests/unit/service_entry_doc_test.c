@@ -107,8 +107,6 @@ static void what_a_gateway_cannot_do_with_an_entry_is_told(void **state)
 		  "resolution NONE has no endpoints at a gateway", true },
 		{ "hosts: [\"*.a.test\"], resolution: DYNAMIC_DNS, ports: [{number: 80, name: h, protocol: HTTP}]",
 		  "resolution DYNAMIC_DNS is accepted but not obeyed yet", false },
-		{ "hosts: [a.test], resolution: DNS_ROUND_ROBIN, ports: [{number: 80, name: h, protocol: HTTP}]",
-		  "resolution DNS_ROUND_ROBIN is accepted but not obeyed yet", false },
 		{ "hosts: [single], resolution: DNS, ports: [{number: 80, name: h, protocol: HTTP}]",
 		  "\"single\" is not expanded", true },
 		{ "hosts: [\"*a.test\"], resolution: STATIC, ports: [{number: 80, name: h, protocol: HTTP}]",
