@@ -3,20 +3,29 @@
  * One open hash table holds exact names and the suffixes of wildcards (without their `*`). */
 #include "proxy/route/host_map.h"
 
+#include <assert.h>
+
 #include "sallyport/hash.h"
 
 #define HOST_KEY_MAX	255u	/* bytes of a name that can be in a map (spec/gateway.md G09) */
 #define LABELS_MAX	128u	/* dots that fit into HOST_KEY_MAX with their labels */
 #define SLOTS_MIN	16u
+#define NEAR_KEY	40u	/* bytes of a key that its slot holds itself */
+#define CACHE_LINE	64u
 
 enum key_kind { KEY_EXACT, KEY_SUFFIX };
 
+/* One cache line: a lookup that hits at once fetches nothing else. */
 struct slot {
 	uint64_t hash;
-	struct slice key;
-	enum key_kind kind;
 	void *value;			/* NULL: free */
+	unsigned char kind, len;
+	union {
+		char near[NEAR_KEY];
+		const char *far;
+	} key;
 };
+static_assert(sizeof(void *) > 8 || sizeof(struct slot) <= CACHE_LINE, "a slot is a cache line");
 
 struct host_map {
 	struct arena *arena;
@@ -34,6 +43,18 @@ static uint64_t key_hash(struct slice key, enum key_kind kind)
 	return hash_slice(key) ^ (kind == KEY_SUFFIX ? UINT64_C(0x9e3779b97f4a7c15) : 0);
 }
 
+static struct slice key_of(const struct slot *s)
+{
+	return slice_make(s->len > NEAR_KEY ? s->key.far : s->key.near, s->len);
+}
+
+static struct slot *make_slots(struct arena *a, size_t count)
+{
+	uintptr_t at = (uintptr_t)arena_zalloc_array(a, count + 1, sizeof(struct slot));
+
+	return (struct slot *)((at + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
+}
+
 static struct slot *slot_of(const struct host_map *m, struct slice key, enum key_kind kind, uint64_t hash)
 {
 	size_t mask = m->slot_count - 1;
@@ -43,7 +64,7 @@ static struct slot *slot_of(const struct host_map *m, struct slice key, enum key
 
 		if (s->value == NULL)
 			return s;
-		if (s->hash == hash && s->kind == kind && slice_eq(s->key, key))
+		if (s->hash == hash && s->kind == (unsigned char)kind && slice_eq(key_of(s), key))
 			return s;
 	}
 }
@@ -60,10 +81,10 @@ static void grow(struct host_map *m)
 	size_t old_count = m->slot_count;
 
 	m->slot_count = old_count * 2;
-	m->slots = arena_array(m->arena, struct slot, m->slot_count);
+	m->slots = make_slots(m->arena, m->slot_count);
 	for (size_t i = 0; i < old_count; i++)
 		if (old[i].value != NULL)
-			*slot_of(m, old[i].key, old[i].kind, old[i].hash) = old[i];
+			*slot_of(m, key_of(&old[i]), old[i].kind, old[i].hash) = old[i];
 }
 
 struct host_map *host_map_create(struct arena *a, size_t expected)
@@ -74,7 +95,7 @@ struct host_map *host_map_create(struct arena *a, size_t expected)
 	m->slot_count = SLOTS_MIN;
 	while (m->slot_count < expected * 2)
 		m->slot_count *= 2;
-	m->slots = arena_array(a, struct slot, m->slot_count);
+	m->slots = make_slots(a, m->slot_count);
 	return m;
 }
 
@@ -146,7 +167,12 @@ void *host_map_add(struct host_map *m, struct slice pattern, void *value)
 	s = slot_of(m, key, kind, hash);
 	if (s->value != NULL)
 		return s->value;
-	*s = (struct slot){ hash, key, kind, value };
+	*s = (struct slot){ .hash = hash, .value = value, .kind = (unsigned char)kind,
+			    .len = (unsigned char)key.len };
+	if (key.len > NEAR_KEY)
+		s->key.far = key.at;
+	else
+		memcpy(s->key.near, key.at, key.len);
 	m->used++;
 	m->names++;
 	if (kind == KEY_SUFFIX)

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/route/path_index_priv.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "sallyport/hash.h"
 #include "sallyport/log.h"
 
+/* Mostly one: it stands here, and nothing else need be fetched. */
 struct numbers {
-	const uint32_t *at;
 	uint32_t count;
+	uint32_t one;
+	const uint32_t *many;			/* when count > 1 */
 };
 
 /* All routes with the same text: those that want the whole path and those that want its beginning. */
@@ -17,24 +20,34 @@ struct group {
 	struct numbers exact, prefix;
 };
 
+#define CACHE_LINE	64u
+#define NEAR_LABEL	16u	/* bytes of a label that the node holds itself */
+
+/* One cache line: what a lookup costs is how many of those it fetches. */
 struct trie_node {
-	struct slice label;			/* bytes between the parent and this node */
-	struct numbers exact, prefix;
-	const unsigned char *bytes;		/* first byte of each child's label, ascending */
-	struct trie_node *children;
+	union {
+		char near[NEAR_LABEL];
+		const char *far;
+	} label;				/* bytes between the parent and this node */
+	uint32_t label_len;
 	uint32_t child_count;
+	/* Ascending by their first bytes, which stand in whole lines just before them. */
+	struct trie_node *children;
+	struct numbers exact, prefix;
 };
+static_assert(sizeof(void *) > 8 || sizeof(struct trie_node) <= CACHE_LINE, "a node is a cache line");
 
 struct exact_slot {
 	uint64_t hash;
-	const struct group *group;		/* NULL: free */
+	struct slice text;			/* absent: free */
+	struct numbers numbers;
 };
 
 struct path_index {
+	struct trie_node *prefixes;		/* NULL: none */
 	struct exact_slot *exacts;		/* NULL: no exact paths */
 	size_t exact_mask;
 	size_t exact_longest;
-	struct trie_node *prefixes;		/* NULL: none */
 	struct trie_node *folded;		/* both kinds, texts in lower case; NULL: none */
 	struct numbers others;
 };
@@ -57,21 +70,47 @@ static int entry_order(const void *va, const void *vb)
 	return order != 0 ? order : (a->number > b->number) - (a->number < b->number);
 }
 
-/* `entries` sorted: the run from `at` on with this text and kind. */
-static struct numbers take_run(const struct entry *entries, size_t count, size_t *at, struct slice text,
-			       enum path_kind kind, uint32_t *numbers)
+static void *scratch(size_t count, size_t each)
 {
-	size_t from = *at;
+	void *p = calloc(count + 1, each);
 
-	for (; *at < count && entries[*at].kind == kind && slice_eq(entries[*at].text, text); ++*at)
-		numbers[*at] = entries[*at].number;
-	return (struct numbers){ numbers + from, (uint32_t)(*at - from) };
+	if (p == NULL)
+		fatal("out of memory for the index of %zu routes", count);
+	return p;
 }
 
+static void *aligned(struct arena *a, size_t bytes)
+{
+	uintptr_t at = (uintptr_t)arena_zalloc(a, bytes + CACHE_LINE - 1);
+
+	return (void *)((at + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
+}
+
+/* `entries` sorted: the run from `at` on with this text and kind. */
+static struct numbers take_run(struct arena *a, const struct entry *entries, size_t count, size_t *at,
+			       struct slice text, enum path_kind kind)
+{
+	struct numbers n = { 0 };
+	size_t from = *at;
+	uint32_t *many;
+
+	while (*at < count && entries[*at].kind == kind && slice_eq(entries[*at].text, text))
+		++*at;
+	n.count = (uint32_t)(*at - from);
+	if (n.count == 1)
+		n.one = entries[from].number;
+	if (n.count <= 1)
+		return n;
+	n.many = many = arena_array(a, uint32_t, n.count);
+	for (uint32_t i = 0; i < n.count; i++)
+		many[i] = entries[from + i].number;
+	return n;
+}
+
+/* The caller frees them. */
 static struct group *make_groups(struct arena *a, struct entry *entries, size_t count, size_t *group_count)
 {
-	struct group *groups = arena_array(a, struct group, count);
-	uint32_t *numbers = arena_array(a, uint32_t, count);
+	struct group *groups = scratch(count, sizeof(*groups));
 	size_t at = 0;
 
 	qsort(entries, count, sizeof(*entries), entry_order);
@@ -79,8 +118,8 @@ static struct group *make_groups(struct arena *a, struct entry *entries, size_t 
 		struct group *g = &groups[*group_count];
 
 		g->text = entries[at].text;
-		g->exact = take_run(entries, count, &at, g->text, PATH_EXACT, numbers);
-		g->prefix = take_run(entries, count, &at, g->text, PATH_PREFIX, numbers);
+		g->exact = take_run(a, entries, count, &at, g->text, PATH_EXACT);
+		g->prefix = take_run(a, entries, count, &at, g->text, PATH_PREFIX);
 	}
 	return groups;
 }
@@ -103,32 +142,65 @@ static size_t end_of_branch(const struct group *groups, size_t at, size_t count,
 	return at;
 }
 
+static size_t first_bytes_room(uint32_t children)
+{
+	return (children + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+}
+
+static unsigned char *first_bytes(const struct trie_node *n)
+{
+	return (unsigned char *)n->children - first_bytes_room(n->child_count);
+}
+
+static void set_label(struct trie_node *n, struct slice label)
+{
+	n->label_len = (uint32_t)label.len;
+	if (label.len > NEAR_LABEL)
+		n->label.far = label.at;
+	else if (label.len != 0)
+		memcpy(n->label.near, label.at, label.len);
+}
+
+static struct slice label_of(const struct trie_node *n)
+{
+	return slice_make(n->label_len > NEAR_LABEL ? n->label.far : n->label.near, n->label_len);
+}
+
+static void make_children(struct arena *a, struct trie_node *n, const struct group *groups, size_t count,
+			  size_t depth);
+
 /* The node of groups[0..count), sorted, which agree in their first `depth` bytes. Deeper by at least
  * one byte a call: the sum of all texts, a part of the document, bounds the recursion. */
 static void make_node(struct arena *a, struct trie_node *n, const struct group *groups, size_t count,
 		      size_t depth)
 {
 	size_t end = common_length(groups[0].text, groups[count - 1].text);
-	unsigned char *bytes;
-	uint32_t children = 0;
 
-	n->label = slice_make(groups[0].text.at + depth, end - depth);
+	set_label(n, slice_make(groups[0].text.at + depth, end - depth));
 	if (groups[0].text.len == end) {
 		n->exact = groups[0].exact;
 		n->prefix = groups[0].prefix;
 		groups++;
 		count--;
 	}
-	for (size_t at = 0; at < count; at = end_of_branch(groups, at, count, end))
-		children++;
-	n->child_count = children;
-	n->children = arena_array(a, struct trie_node, children);
-	n->bytes = bytes = arena_alloc(a, children);
-	children = 0;
+	if (count != 0)
+		make_children(a, n, groups, count, end);
+}
+
+static void make_children(struct arena *a, struct trie_node *n, const struct group *groups, size_t count,
+			  size_t depth)
+{
+	size_t room;
+	uint32_t made = 0;
+
+	for (size_t at = 0; at < count; at = end_of_branch(groups, at, count, depth))
+		n->child_count++;
+	room = first_bytes_room(n->child_count);
+	n->children = (struct trie_node *)((char *)aligned(a, room + n->child_count * sizeof(*n)) + room);
 	for (size_t at = 0, next; at < count; at = next) {
-		next = end_of_branch(groups, at, count, end);
-		bytes[children] = (unsigned char)groups[at].text.at[end];
-		make_node(a, &n->children[children++], groups + at, next - at, end);
+		next = end_of_branch(groups, at, count, depth);
+		first_bytes(n)[made] = (unsigned char)groups[at].text.at[depth];
+		make_node(a, &n->children[made++], groups + at, next - at, depth);
 	}
 }
 
@@ -141,8 +213,9 @@ static struct trie_node *make_trie(struct arena *a, struct entry *entries, size_
 	if (count == 0)
 		return NULL;
 	groups = make_groups(a, entries, count, &group_count);
-	root = arena_new(a, struct trie_node);
+	root = aligned(a, sizeof(*root));
 	make_node(a, root, groups, group_count, 0);
+	free(groups);
 	return root;
 }
 
@@ -162,12 +235,13 @@ static void make_exacts(struct arena *a, struct path_index *x, struct entry *ent
 		uint64_t hash = hash_slice(groups[g].text);
 		size_t i = hash & x->exact_mask;
 
-		while (x->exacts[i].group != NULL)
+		while (x->exacts[i].text.at != NULL)
 			i = (i + 1) & x->exact_mask;
-		x->exacts[i] = (struct exact_slot){ hash, &groups[g] };
+		x->exacts[i] = (struct exact_slot){ hash, groups[g].text, groups[g].exact };
 		if (groups[g].text.len > x->exact_longest)
 			x->exact_longest = groups[g].text.len;
 	}
+	free(groups);
 }
 
 static struct slice lower(struct arena *a, struct slice s)
@@ -182,19 +256,17 @@ static struct slice lower(struct arena *a, struct slice s)
 struct path_index *path_index_create(struct arena *a, const struct path_key *keys, uint32_t count)
 {
 	struct path_index *x = arena_new(a, struct path_index);
-	struct entry *exact = calloc(count + 1u, sizeof(*exact));
-	struct entry *prefix = calloc(count + 1u, sizeof(*prefix));
-	struct entry *folded = calloc(count + 1u, sizeof(*folded));
-	uint32_t *others = arena_array(a, uint32_t, count);
-	size_t exact_count = 0, prefix_count = 0, folded_count = 0;
+	struct entry *exact = scratch(count, sizeof(*exact));
+	struct entry *prefix = scratch(count, sizeof(*prefix));
+	struct entry *folded = scratch(count, sizeof(*folded));
+	struct entry *other = scratch(count, sizeof(*other));
+	size_t exact_count = 0, prefix_count = 0, folded_count = 0, other_count = 0, at = 0;
 
-	if (exact == NULL || prefix == NULL || folded == NULL)
-		fatal("out of memory for the index of %u routes", count);
 	for (uint32_t i = 0; i < count; i++) {
 		struct entry e = { keys[i].text, keys[i].kind, i };
 
 		if (keys[i].kind == PATH_OTHER) {
-			others[x->others.count++] = i;
+			other[other_count++] = (struct entry){ SLICE(""), PATH_OTHER, i };
 		} else if (keys[i].ignore_case) {
 			e.text = lower(a, e.text);
 			folded[folded_count++] = e;
@@ -204,22 +276,23 @@ struct path_index *path_index_create(struct arena *a, const struct path_key *key
 			prefix[prefix_count++] = e;
 		}
 	}
-	x->others.at = others;
+	x->others = take_run(a, other, other_count, &at, SLICE(""), PATH_OTHER);
 	make_exacts(a, x, exact, exact_count);
 	x->prefixes = make_trie(a, prefix, prefix_count);
 	x->folded = make_trie(a, folded, folded_count);
 	free(exact);
 	free(prefix);
 	free(folded);
+	free(other);
 	return x;
 }
 
 /* ---- looking up ---- */
 
-static void offer(struct numbers n, bool answered, path_take *take, void *arg)
+static void offer(const struct numbers *n, bool answered, path_take *take, void *arg)
 {
-	if (n.count != 0)
-		take(arg, (struct path_candidates){ n.at, n.count, answered });
+	if (n->count != 0)
+		take(arg, (struct path_candidates){ n->count == 1 ? &n->one : n->many, n->count, answered });
 }
 
 static void find_exact(const struct path_index *x, struct slice path, path_take *take, void *arg)
@@ -229,9 +302,9 @@ static void find_exact(const struct path_index *x, struct slice path, path_take 
 	if (x->exacts == NULL || path.len > x->exact_longest)
 		return;
 	hash = hash_slice(path);
-	for (size_t i = hash & x->exact_mask; x->exacts[i].group != NULL; i = (i + 1) & x->exact_mask)
-		if (x->exacts[i].hash == hash && slice_eq(x->exacts[i].group->text, path)) {
-			offer(x->exacts[i].group->exact, true, take, arg);
+	for (size_t i = hash & x->exact_mask; x->exacts[i].text.at != NULL; i = (i + 1) & x->exact_mask)
+		if (x->exacts[i].hash == hash && slice_eq(x->exacts[i].text, path)) {
+			offer(&x->exacts[i].numbers, true, take, arg);
 			return;
 		}
 }
@@ -243,26 +316,27 @@ static bool label_fits(struct slice label, struct slice rest, bool fold)
 
 static const struct trie_node *child_of(const struct trie_node *n, unsigned char byte)
 {
+	const unsigned char *bytes = first_bytes(n);
 	uint32_t from = 0, to = n->child_count;
 
 	while (from < to) {
 		uint32_t middle = from + (to - from) / 2;
 
-		if (n->bytes[middle] < byte)
+		if (bytes[middle] < byte)
 			from = middle + 1;
 		else
 			to = middle;
 	}
-	return from < n->child_count && n->bytes[from] == byte ? &n->children[from] : NULL;
+	return from < n->child_count && bytes[from] == byte ? &n->children[from] : NULL;
 }
 
 static void walk(const struct trie_node *n, struct slice rest, bool fold, path_take *take, void *arg)
 {
-	while (n != NULL && label_fits(n->label, rest, fold)) {
-		rest = slice_from(rest, n->label.len);
-		offer(n->prefix, true, take, arg);
+	while (n != NULL && label_fits(label_of(n), rest, fold)) {
+		rest = slice_from(rest, n->label_len);
+		offer(&n->prefix, true, take, arg);
 		if (rest.len == 0) {
-			offer(n->exact, true, take, arg);
+			offer(&n->exact, true, take, arg);
 			return;
 		}
 		n = child_of(n, (unsigned char)(fold ? ascii_lower(rest.at[0]) : rest.at[0]));
@@ -274,5 +348,5 @@ void path_index_find(const struct path_index *x, struct slice path, path_take *t
 	find_exact(x, path, take, arg);
 	walk(x->prefixes, path, false, take, arg);
 	walk(x->folded, path, true, take, arg);
-	offer(x->others, false, take, arg);
+	offer(&x->others, false, take, arg);
 }

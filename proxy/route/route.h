@@ -42,6 +42,7 @@ struct route {
 	int64_t timeout_ms;			/* 0: none */
 	uint32_t index;				/* in its virtual host, after ordering */
 	bool catch_all;				/* 6.9: stands behind all others of its virtual host */
+	bool path_alone;			/* holds wherever its path condition holds */
 	const struct route_match *matcher;	/* NULL: matches all */
 	const struct regex *rewrite_regex;	/* of uriRegexRewrite; NULL: none */
 };

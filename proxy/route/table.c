@@ -23,15 +23,16 @@ struct route_list {
 	size_t block_count;
 };
 
+/* Holds a copy of its list: one thing less to fetch for each request. */
 struct virtual_host {
+	struct route_list routes;
 	struct slice domain;
-	const struct route_list *routes;
 	bool requires_tls;
 };
 
 struct route_table {
 	struct host_map *hosts;
-	LIST(struct virtual_host) virtual_hosts;	/* in the order of the plans */
+	LIST(struct virtual_host *) virtual_hosts;	/* in the order of the plans */
 };
 
 /* ---- compiling ---- */
@@ -175,6 +176,7 @@ void route_compile(struct route_compiler *c, struct route *r)
 	r->catch_all = r->match == NULL || http_match_is_catch_all(r->match);
 	if (r->match != NULL)
 		r->matcher = compiled_match(c, r->match);
+	r->path_alone = r->matcher == NULL || (r->matcher->others.count == 0 && !r->matcher->claims);
 	if (w != NULL && w->regex_match.len != 0)
 		r->rewrite_regex = compiled_rewrite(c, w);
 }
@@ -281,15 +283,15 @@ struct route_table *route_table_compile(struct route_compiler *c, const struct v
 	struct route_table *t = arena_new(c->arena, struct route_table);
 
 	t->hosts = host_map_create(c->arena, count);
-	t->virtual_hosts.items = arena_array(c->arena, struct virtual_host, count);
+	t->virtual_hosts.items = arena_array(c->arena, struct virtual_host *, count);
 	for (size_t i = 0; i < count; i++) {
-		struct virtual_host *vh = &t->virtual_hosts.items[t->virtual_hosts.count];
+		struct virtual_host *vh = arena_new(c->arena, struct virtual_host);
 
 		vh->domain = plans[i].domain;
 		vh->requires_tls = plans[i].requires_tls;
-		vh->routes = list_of(c, &plans[i]);
+		vh->routes = *list_of(c, &plans[i]);
 		if (host_map_add(t->hosts, vh->domain, vh) == NULL)
-			t->virtual_hosts.count++;
+			t->virtual_hosts.items[t->virtual_hosts.count++] = vh;
 	}
 	return t;
 }
@@ -332,15 +334,15 @@ struct slice virtual_host_domain(const struct virtual_host *vh)
 
 size_t virtual_host_routes(const struct virtual_host *vh, const struct route *const **routes)
 {
-	*routes = vh->routes->items;
-	return vh->routes->count;
+	*routes = vh->routes.items;
+	return vh->routes.count;
 }
 
 void route_table_visit(const struct route_table *t,
 		       void (*visit)(void *arg, const struct virtual_host *vh), void *arg)
 {
 	for (size_t i = 0; i < t->virtual_hosts.count; i++)
-		visit(arg, &t->virtual_hosts.items[i]);
+		visit(arg, t->virtual_hosts.items[i]);
 }
 
 static const struct route *match_in_order(const struct route_list *l, const struct request_view *v)
@@ -362,9 +364,11 @@ static void try_candidates(void *arg, struct path_candidates c)
 	struct search *s = arg;
 
 	for (uint32_t i = 0; i < c.count && c.at[i] < s->best; i++) {
-		const struct route_match *m = s->list->items[c.at[i]]->matcher;
+		const struct route *r = s->list->items[c.at[i]];
+		const struct route_match *m = r->matcher;
 
-		if (c.answered ? route_match_holds_but_uri(m, s->view) : route_match_holds(m, s->view)) {
+		if (c.answered ? r->path_alone || route_match_holds_but_uri(m, s->view) :
+				 route_match_holds(m, s->view)) {
 			s->best = c.at[i];
 			return;
 		}
@@ -374,15 +378,15 @@ static void try_candidates(void *arg, struct path_candidates c)
 const struct route *virtual_host_match(const struct virtual_host *vh, const struct route_input *in)
 {
 	struct request_view view;
-	struct search s = { vh->routes, &view, UINT32_MAX };
+	struct search s = { &vh->routes, &view, UINT32_MAX };
 
 	if (slice_eq(in->request->method, SLICE("CONNECT")))
 		return NULL;
 	view = request_view(in);
-	if (vh->routes->index == NULL)
-		return match_in_order(vh->routes, &view);
-	path_index_find(vh->routes->index, view.path, try_candidates, &s);
-	return s.best != UINT32_MAX ? vh->routes->items[s.best] : NULL;
+	if (vh->routes.index == NULL)
+		return match_in_order(&vh->routes, &view);
+	path_index_find(vh->routes.index, view.path, try_candidates, &s);
+	return s.best != UINT32_MAX ? vh->routes.items[s.best] : NULL;
 }
 
 const struct route_target *route_draw(const struct route *r, uint64_t random)
