@@ -96,20 +96,6 @@ bool rules_knows_former(const struct rules *r, struct slice rev)
 
 /* ---- loading ---- */
 
-static enum path_normalization normalization_of(const struct proxy_settings *proxy)
-{
-	switch (proxy->mesh.path_normalization) {
-	case NORMALIZE_NONE:
-		return PATH_NONE;
-	case NORMALIZE_MERGE_SLASHES:
-		return PATH_MERGE_SLASHES;
-	case NORMALIZE_DECODE_AND_MERGE_SLASHES:
-		return PATH_DECODE_AND_MERGE_SLASHES;
-	default:
-		return PATH_BASE;
-	}
-}
-
 static struct policy_index *make_index(struct resource_set *set, struct jwks_store *keys)
 {
 	const struct proxy_settings *proxy = set->proxy;
@@ -120,7 +106,7 @@ static struct policy_index *make_index(struct resource_set *set, struct jwks_sto
 		.trust_domain = proxy->mesh.trust_domain,
 		.trust_domain_aliases = alias,
 		.trust_domain_alias_count = aliases,
-		.normalization = normalization_of(proxy),
+		.normalization = proxy->mesh.path_normalization,
 	};
 
 	for (size_t i = 0; i < aliases; i++)

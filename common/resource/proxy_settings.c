@@ -215,13 +215,15 @@ static bool decode_normalization(struct decoder *d, const struct node *n, void *
 {
 	static const char *const names[] = { "DEFAULT", "NONE", "BASE", "MERGE_SLASHES",
 					     "DECODE_AND_MERGE_SLASHES", NULL };
-	int *value = out;
+	static const enum path_normalization meaning[] = { PATH_BASE, PATH_NONE, PATH_BASE, PATH_MERGE_SLASHES,
+							   PATH_DECODE_AND_MERGE_SLASHES };
+	enum path_normalization *value = out;
+	int index;
 
 	(void)arg;
-	if (!decode_enum(d, n, value, names))
+	if (!decode_enum(d, n, &index, names))
 		return false;
-	if (*value == NORMALIZE_DEFAULT)
-		*value = NORMALIZE_BASE;
+	*value = meaning[index];
 	return true;
 }
 
@@ -312,7 +314,7 @@ static struct proxy_settings *with_defaults(struct arena *a, const struct meta *
 	s->mesh.root_namespace = SLICE("istio-system");
 	s->mesh.trust_domain = SLICE("cluster.local");
 	s->mesh.cluster_domain = SLICE("cluster.local");
-	s->mesh.path_normalization = NORMALIZE_BASE;
+	s->mesh.path_normalization = PATH_BASE;
 	s->mesh.dns_refresh_ms = DNS_REFRESH_MS;
 	s->http.server_name = SLICE(PROXY_SERVER_NAME_DEFAULT);
 	set_default_limits(&s->limits);

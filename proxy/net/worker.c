@@ -12,12 +12,12 @@
 #include "sallyport/clock.h"
 #include "sallyport/log.h"
 
-#ifdef __SANITIZE_ADDRESS__	/* memory that is given back must be seen to be touched */
-#define RECYCLED_MAX	0
-#define BLOCKS_MAX	0
+/* Structs of one kind, and small buffers (of large ones as many bytes), kept for reuse. None under
+ * ASan: what touches memory that was given back must be seen. */
+#ifdef __SANITIZE_ADDRESS__
+static const uint32_t recycled_max = 0, blocks_max = 0;
 #else
-#define RECYCLED_MAX	4096	/* structs of one kind kept for reuse */
-#define BLOCKS_MAX	4096	/* small buffers kept for reuse; of large ones as many bytes */
+static const uint32_t recycled_max = 4096, blocks_max = 4096;
 #endif
 
 /* The messages that other threads left, in order. */
@@ -343,7 +343,7 @@ void worker_recycle(struct worker *w, enum worker_kind kind, void *p)
 {
 	struct free_list *l = &w->recycled[kind];
 
-	if (l->count >= RECYCLED_MAX) {
+	if (l->count >= recycled_max) {
 		free(p);
 		return;
 	}
@@ -378,7 +378,7 @@ void worker_give_block(struct worker *w, char *block, uint32_t bytes)
 		      bytes == BUFFER_BYTES_LARGE ? &w->large_blocks : NULL;
 	uint32_t *count = bytes == BUFFER_BYTES ? &w->small_count : &w->large_count;
 
-	if (list == NULL || *count >= BLOCKS_MAX * BUFFER_BYTES / bytes) {
+	if (list == NULL || *count >= blocks_max * BUFFER_BYTES / bytes) {
 		free(block);
 		return;
 	}

@@ -188,7 +188,7 @@ static bool prepare_request(struct stream *s)
 	struct slice path;
 
 	if (!slice_eq(s->request->method, SLICE("CONNECT"))) {
-		switch (path_normalize(settings->mesh.path_normalization - NORMALIZE_NONE + PATH_NONE,
+		switch (path_normalize(settings->mesh.path_normalization,
 				       s->request->path, s->arena, &path)) {
 		case PATH_REFUSED:
 			stream_answer(s, &(struct local_reply){ .status = 400, .plain = true,

@@ -245,7 +245,7 @@ static void a_proxy_without_document_has_defaults(void **state)
 	assert_int_equal(p->authz.timeout_ms, 200);
 	assert_null(p->authz.address.at);
 	assert_null(p->access_log.path.at);
-	assert_int_equal(p->mesh.path_normalization, NORMALIZE_BASE);
+	assert_int_equal(p->mesh.path_normalization, PATH_BASE);
 	assert_false(p->http.accept_http10);
 	assert_string_equal(p->http.server_name.at, "istio-envoy");
 	assert_false(p->admin.socket_set);
@@ -284,7 +284,7 @@ static void a_proxy_document_sets_what_it_names(void **state)
 	assert_int_equal(p->access_log.format, ACCESS_LOG_JSON);
 	assert_int_equal(p->mesh.trusted_proxies, 2);
 	assert_int_equal(p->mesh.cluster_domain.len, 0);
-	assert_int_equal(p->mesh.path_normalization, NORMALIZE_MERGE_SLASHES);
+	assert_int_equal(p->mesh.path_normalization, PATH_MERGE_SLASHES);
 	assert_int_equal(p->mesh.dns_refresh_ms, 5000);
 	assert_true(p->http.accept_http10);
 	assert_int_equal(p->http.underscores, UNDERSCORES_IN_NAMES_REJECT);

@@ -10,6 +10,7 @@
 #define SALLYPORT_RESOURCE_PROXY_SETTINGS_H
 
 #include "sallyport/decode.h"
+#include "sallyport/path.h"
 
 #define PROXY_NAMESPACE_DEFAULT		"istio-system"
 #define PROXY_SECRETS_DEFAULT		"/etc/sallyport/secrets"
@@ -77,10 +78,6 @@ struct proxy_port {
 };
 
 enum access_log_format { ACCESS_LOG_TEXT, ACCESS_LOG_JSON };
-enum normalization_setting {
-	NORMALIZE_DEFAULT, NORMALIZE_NONE, NORMALIZE_BASE, NORMALIZE_MERGE_SLASHES,
-	NORMALIZE_DECODE_AND_MERGE_SLASHES
-};
 enum header_underscores { UNDERSCORES_IN_NAMES_ALLOW, UNDERSCORES_IN_NAMES_REJECT, UNDERSCORES_IN_NAMES_DROP };
 
 struct proxy_settings {
@@ -109,7 +106,7 @@ struct proxy_settings {
 		struct slice root_namespace, trust_domain, cluster_domain;
 		LIST(struct located_slice) trust_domain_aliases;
 		int64_t trusted_proxies;
-		int path_normalization;	/* enum normalization_setting, never DEFAULT: that is BASE */
+		enum path_normalization path_normalization;	/* DEFAULT is PATH_BASE */
 		int64_t dns_refresh_ms;
 	} mesh;
 	struct {
