@@ -100,8 +100,8 @@ struct message {
 	bool expect_continue;		/* request: valid `expect: 100-continue` with a body */
 	bool upgrade;			/* request: `connection: upgrade` with upgrade (the field holds all
 					 * that was asked for, lines joined); response: 101 */
-	bool close;			/* received: the peer will not go on with the connection;
-					 * sent: say so (HTTP/1) and end after this message */
+	bool close;			/* set by who sends: say so (HTTP/1), and end the connection after
+					 * this message; codecs keep to themselves what they received */
 	uint32_t head_bytes;		/* as received, for statistics */
 	struct headers headers;		/* without host (requests: authority), pseudo and hop-by-hop
 					 * fields; content-length stays to be read, codecs write it from
