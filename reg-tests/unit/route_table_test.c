@@ -319,6 +319,15 @@ static void blocks_are_concatenated_and_catch_alls_go_last(void **state)
 
 /* ---- cost ---- */
 
+/* CPU time: neighbours on the machine count less. */
+static int64_t cpu_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 static double ns_per_lookup(const struct route_table *t, struct route_case *c, size_t hosts, size_t paths)
 {
 	enum { LOOKUPS = 400000, MESSAGES = 512 };
@@ -333,7 +342,7 @@ static double ns_per_lookup(const struct route_table *t, struct route_case *c, s
 			 (size_t)draw((uint32_t)hosts), (size_t)draw((uint32_t)paths));
 		requests[i] = route_case_request(c, line, NULL);
 	}
-	start = clock_monotonic_us();
+	start = cpu_us();
 	for (size_t i = 0; i < LOOKUPS; i++) {
 		const struct message *m = requests[i % MESSAGES];
 		const struct virtual_host *vh = route_table_find(t, m->authority);
@@ -341,7 +350,7 @@ static double ns_per_lookup(const struct route_table *t, struct route_case *c, s
 		found += virtual_host_match(vh, &(struct route_input){ m, c->arena }) != NULL;
 	}
 	assert_int_equal(found, LOOKUPS);
-	return (double)(clock_monotonic_us() - start) * 1000 / LOOKUPS;
+	return (double)(cpu_us() - start) * 1000 / LOOKUPS;
 }
 
 static long resident_kib(void)
@@ -378,7 +387,7 @@ static void measure(const char *title, size_t hosts, size_t paths)
 	blocks = arena_array(c.doc.arena, struct route_block, hosts);
 	pointers = arena_array(c.doc.arena, const struct route_block *, hosts);
 	plans = arena_array(c.doc.arena, struct virtual_host_plan, hosts);
-	start = clock_monotonic_us();
+	start = cpu_us();
 	for (size_t h = 0; h < hosts; h++) {
 		blocks[h].routes.items = arena_array(c.doc.arena, struct route, c.block.routes.count);
 		blocks[h].routes.count = c.block.routes.count;
@@ -390,7 +399,7 @@ static void measure(const char *title, size_t hosts, size_t paths)
 		plans[h].block_count = 1;
 	}
 	t = route_table_compile(c.compiler, plans, hosts);
-	built = clock_monotonic_us() - start;
+	built = cpu_us() - start;
 	print_message("  %-34s compiled in %7.1f ms, %7ld KiB, %6.0f ns a lookup\n", title, (double)built / 1000,
 		      resident_kib() - before, ns_per_lookup(t, &c, hosts, paths));
 	route_case_close(&c);

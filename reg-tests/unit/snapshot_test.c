@@ -677,6 +677,15 @@ static void hosts_in_common_are_those_of_the_definition(void **state)
 
 /* ---- size (printed, not judged) ---- */
 
+/* CPU time: neighbours on the machine count less. */
+static int64_t cpu_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 static long resident_kib(void)
 {
 	long pages = 0, resident = 0;
@@ -697,7 +706,7 @@ static void measure(size_t hosts, bool one_by_one)
 	struct snapshot *s;
 	struct arena *a = arena_create(0);
 	struct text yaml;
-	int64_t start = clock_monotonic_us(), loaded, built;
+	int64_t start = cpu_us(), loaded, built;
 	long before = resident_kib();
 	size_t found = 0;
 	double ns;
@@ -718,9 +727,9 @@ static void measure(size_t hosts, bool one_by_one)
 	problems_init(&ps);
 	set = resource_set_parse("t", text_slice(&yaml), &ps);
 	assert_int_equal(ps.errors, 0);
-	loaded = clock_monotonic_us();
+	loaded = cpu_us();
 	s = snapshot_build(set, 1, &ps);
-	built = clock_monotonic_us();
+	built = cpu_us();
 	assert_non_null(s);
 	for (size_t i = 0; i < LOOKUPS; i++) {
 		struct message m = { .method = SLICE("GET"), .scheme = SLICE("http"), .path = SLICE("/svc7/items?id=1") };
@@ -730,7 +739,7 @@ static void measure(size_t hosts, bool one_by_one)
 		m.authority = slice_make(host, (size_t)snprintf(host, sizeof(host), "host%zu.example", i * 7919 % hosts));
 		found += virtual_host_match(route_table_find(s->listeners.items[0]->plain->routes, m.authority), &in) != NULL;
 	}
-	ns = (double)(clock_monotonic_us() - built) * 1000 / LOOKUPS;
+	ns = (double)(cpu_us() - built) * 1000 / LOOKUPS;
 	assert_int_equal(found, LOOKUPS);
 	print_message("  %5zu hosts x %d routes%s: read in %5.0f ms, built in %5.0f ms, %7ld KiB with documents, %4.0f ns a request "
 		      "(its host printed)\n", hosts, ROUTES, one_by_one ? ", each in the Gateway" : "",
