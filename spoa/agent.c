@@ -74,20 +74,25 @@ static void tell_problems(struct spoa_agent *a, const struct problems *ps, bool 
 	a->last_problems = all;
 }
 
-/* NULL: there are errors, which the log has. */
+/* NULL: there are errors, which the log has. Problems name files that the set holds. */
 static struct rules *load(struct spoa_agent *a, bool asked_by_person)
 {
 	int64_t begun_ms = clock_monotonic_ms();
+	struct rules *r = NULL;
+	struct resource_set *set;
 	struct problems ps;
-	struct rules *r;
 
 	atomic_fetch_add(&a->loads.begun, 1);
 	problems_init(&ps);
-	r = rules_load(a->config->files, a->config->file_count, a->keys, a->rules, &ps);
-	if (r != NULL)
-		atomic_store(&a->loads.good, atomic_load(&a->loads.begun));
+	set = resource_set_load(a->config->files, a->config->file_count, &ps);
 	problems_sort(&ps);
 	tell_problems(a, &ps, asked_by_person);
+	if (ps.errors > 0) {
+		resource_set_free(&set);
+	} else {
+		r = rules_create(set, a->keys, a->rules);
+		atomic_store(&a->loads.good, atomic_load(&a->loads.begun));
+	}
 	problems_fini(&ps);
 	a->loaded_ms = clock_monotonic_ms();
 	a->load_took_ms = a->loaded_ms - begun_ms;

@@ -94,7 +94,7 @@ bool rules_knows_former(const struct rules *r, struct slice rev)
 	return false;
 }
 
-/* ---- loading ---- */
+/* ---- life ---- */
 
 static struct policy_index *make_index(struct resource_set *set, struct jwks_store *keys)
 {
@@ -118,16 +118,10 @@ static struct policy_index *make_index(struct resource_set *set, struct jwks_sto
 				   set->authorization_policies.count);
 }
 
-struct rules *rules_load(const char *const *files, size_t count, struct jwks_store *keys,
-			 struct rules *last, struct problems *ps)
+struct rules *rules_create(struct resource_set *set, struct jwks_store *keys, struct rules *last)
 {
-	struct resource_set *set = resource_set_load(files, count, ps);
 	struct rules *r;
 
-	if (ps->errors > 0) {
-		resource_set_free(&set);
-		return NULL;
-	}
 	if (last != NULL && slice_eq(slice_of(set->rev), last->rev)) {
 		resource_set_free(&set);
 		return rules_ref(last);

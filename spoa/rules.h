@@ -4,8 +4,7 @@
  *
  * Owner    whoever holds a reference: the agent, each thread, each question that waits.
  * Thread   immutable: any thread may read it. The count is atomic.
- * Blocks   rules_load() reads files.
- * Fails    rules_load() answers NULL and leaves nothing behind but its problems. */
+ * Blocks   never: reading files is resource_set_load()'s. */
 #ifndef SALLYPORT_SPOA_RULES_H
 #define SALLYPORT_SPOA_RULES_H
 
@@ -33,10 +32,9 @@ struct rules {
 	size_t former_count;
 };
 
-/* `last`: what was judged by until now, or NULL; its revisions are remembered as former ones.
- * Another reference to it is the answer when nothing has changed. */
-struct rules *rules_load(const char *const *files, size_t count, struct jwks_store *keys,
-			 struct rules *last, struct problems *ps);
+/* Takes the set, which has no errors. `last`: what was judged by until now, or NULL; its revisions
+ * are remembered as former ones. Another reference to it is the answer when nothing has changed. */
+struct rules *rules_create(struct resource_set *set, struct jwks_store *keys, struct rules *last);
 struct rules *rules_ref(struct rules *r);
 /* Drops one reference and clears the caller's pointer; *rp may be NULL already. */
 void rules_unref(struct rules **rp);

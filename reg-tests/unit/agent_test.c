@@ -70,14 +70,15 @@ static void desk_write(struct desk *d, const char *documents)
 static struct rules *desk_load(struct desk *d)
 {
 	const char *file = d->file;
+	struct resource_set *set;
 	struct problems ps;
-	struct rules *r;
 
 	problems_init(&ps);
-	r = rules_load(&file, 1, d->keys, d->rules, &ps);
+	set = resource_set_load(&file, 1, &ps);
 	problems_print(&ps, SEVERITY_ERROR, stderr);
+	assert_int_equal(ps.errors, 0);
 	problems_fini(&ps);
-	return r;
+	return rules_create(set, d->keys, d->rules);
 }
 
 static struct desk *desk_open_with(const char *documents, const struct spoa_options *like)
