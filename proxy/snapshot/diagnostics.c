@@ -188,7 +188,8 @@ static void check_target(struct snapshot_builder *b, const struct meta *m, const
 			      "namespace %.*s; move it to %.*s to reach all", SLICE_ARG(m->ns), SLICE_ARG(w.root));
 	else
 		build_warning(b, m, t->match_labels.items[0].where, "it protects nothing: no workload that namespace "
-			      "%.*s reaches has the labels %.*s; this proxy is in %.*s and has %.*s",
+			      "%.*s reaches has the labels %.*s: write them at the endpoints of its "
+			      "ServiceEntry; this proxy is in %.*s and has %.*s",
 			      SLICE_ARG(m->ns), SLICE_ARG(labels), SLICE_ARG(b->set->proxy->meta->ns),
 			      SLICE_ARG(b->s->gateway_labels));
 }
