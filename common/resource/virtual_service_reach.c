@@ -176,10 +176,20 @@ static void check_route_items(struct decoder *d, const struct http_route *r,
 			       "route is never used: earlier routes have all its matches");
 }
 
+static size_t count_items(const struct virtual_service *vs)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < vs->http.count; i++)
+		count += vs->http.items[i].match.count;
+	return count < REACH_ITEMS_MAX ? count : REACH_ITEMS_MAX;
+}
+
 static void check_http(struct decoder *d, const struct virtual_service *vs)
 {
+	size_t room = count_items(vs);
 	const struct http_match **items =
-		arena_array(d->arena, const struct http_match *, REACH_ITEMS_MAX);
+		arena_array(d->arena, const struct http_match *, room + 1);
 	const struct http_route *open = NULL;		/* the first without match */
 	const struct http_match *catch_all = NULL;
 	size_t count = 0;
@@ -208,7 +218,7 @@ static void check_http(struct decoder *d, const struct virtual_service *vs)
 		for (size_t j = 0; j < r->match.count; j++) {
 			if (catch_all == NULL && ends_everything(&r->match.items[j]))
 				catch_all = &r->match.items[j];
-			if (count < REACH_ITEMS_MAX)
+			if (count < room)
 				items[count++] = &r->match.items[j];
 		}
 		decode_pop(d, mark);

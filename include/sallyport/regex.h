@@ -19,8 +19,8 @@
 #define REGEX_PATTERN_MAX	1024u		/* bytes of a pattern */
 #define REGEX_REPEAT_MAX	1000u		/* of x{n,m}, as in RE2 */
 #define REGEX_PROGRAM_MAX	(128u << 10)	/* bytes of the compiled program */
-#define REGEX_MATCH_LIMIT	20000u		/* steps of backtracking for one value */
-#define REGEX_HEAP_KIB		1024u		/* interpreter's memory for one value */
+#define REGEX_MATCH_LIMIT	50000u		/* steps of backtracking for one value */
+#define REGEX_HEAP_KIB		4096u		/* interpreter's memory for one value */
 #define REGEX_REPLACED_MAX	65536u		/* bytes of a replaced text */
 
 struct regex;

@@ -9,11 +9,20 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "sallyport/clock.h"
 #include "sallyport/object.h"
 #include "sallyport/regex.h"
 #include "sallyport/string_match.h"
+
+/* Linux 6.3; older headers and kernels lack it. */
+#ifndef PR_SET_MDWE
+#define PR_SET_MDWE			65
+#define PR_MDWE_REFUSE_EXEC_GAIN	1
+#endif
 
 static struct regex *make(const char *pattern, enum regex_mode mode)
 {
@@ -170,6 +179,28 @@ static void a_pattern_that_explodes_gives_up_soon(void **state)
 	}
 }
 
+/* Without JIT as well: what hardened services forbid must not change what matches. */
+static void long_values_match_without_executable_memory(void **state)
+{
+	static char value[8192];
+	int status;
+	pid_t child;
+
+	(void)state;
+	memset(value, 'a', sizeof(value));
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		bool denied = prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0) == 0;
+		struct regex *r = regex_create(SLICE("(?:a|b)*"), REGEX_FULL, NULL);
+
+		_exit(r == NULL || (denied && regex_has_jit(r)) ||
+		      regex_match(r, slice_make(value, sizeof(value))) != REGEX_YES);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 static void occurrences_are_replaced(void **state)
 {
 	static const struct {
@@ -314,6 +345,8 @@ static void threads_share_an_expression(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* First: PCRE2 would use executable memory again that it got earlier. */
+		cmocka_unit_test(long_values_match_without_executable_memory),
 		cmocka_unit_test(what_re2_takes_is_taken),
 		cmocka_unit_test(what_re2_lacks_is_named),
 		cmocka_unit_test(broken_patterns_are_explained_by_the_compiler),
