@@ -69,10 +69,11 @@ struct endpoint {
 	uint32_t slot;				/* dense index for per-worker tables; reused once it is freed */
 	uint32_t weight;			/* as last published, as `healthy`: */
 	bool healthy;				/* selection goes by the endpoint set, not by these */
-	/* Kept by the pool: a request counts from on_ready() until its stream has ended. */
+	/* Kept by the stream: an attempt counts from cluster_pick() until it has ended. */
 	atomic_uint active;			/* over all workers (least request) */
-	atomic_ulong requests, connects, connect_failures;
-	atomic_ulong failures;			/* kept by the stream: attempts that ended badly */
+	atomic_ulong requests, failures;	/* attempts; those that ended badly */
+	/* Kept by the pool. */
+	atomic_ulong connects, connect_failures;
 };
 
 struct endpoint *endpoint_ref(struct endpoint *e);

@@ -24,7 +24,7 @@ static_assert(COUNT_OF(state_name) == CONNECTION_STATE_COUNT, "every state can b
 static void on_upstream_timeout(struct timer *t);
 static void go_idle(struct upstream_connection *u);
 
-/* The one writer of `state`; keeps the counts of requests and idle connections. */
+/* The one writer of `state`; keeps the counts of active and idle connections. */
 static void enter(struct upstream_connection *u, enum connection_state next)
 {
 	struct pool_counters *k = &u->pool->counters;
@@ -32,17 +32,12 @@ static void enter(struct upstream_connection *u, enum connection_state next)
 	if (!(may_follow[u->state] & 1u << next))
 		fatal("connection to %.*s: %s cannot lead to %s", SLICE_ARG(u->endpoint->text),
 		      state_name[u->state], state_name[next]);
-	if (u->state == CONNECTION_ACTIVE) {
-		atomic_fetch_sub_explicit(&u->endpoint->active, 1, memory_order_relaxed);
+	if (u->state == CONNECTION_ACTIVE)
 		pool_count(&k->active, -1);
-	}
 	if (u->state == CONNECTION_IDLE)
 		pool_count(&k->idle, -1);
-	if (next == CONNECTION_ACTIVE) {
-		atomic_fetch_add_explicit(&u->endpoint->active, 1, memory_order_relaxed);
-		atomic_fetch_add_explicit(&u->endpoint->requests, 1, memory_order_relaxed);
+	if (next == CONNECTION_ACTIVE)
 		pool_count(&k->active, 1);
-	}
 	if (next == CONNECTION_IDLE)
 		pool_count(&k->idle, 1);
 	u->state = next;
