@@ -13,6 +13,8 @@
 
 /* Fewer routes are tried one after the other: that is faster than any index. */
 #define INDEX_ROUTES_MIN	6u
+#define CACHE_LINE		64u
+#define PREFETCH_LINES		16u	/* behind a virtual host: list, index and trie of about ten routes */
 
 /* The routes that a virtual host has; shared by those with the same blocks. */
 struct route_list {
@@ -317,9 +319,21 @@ struct slice authority_port(struct slice authority)
 	return colon > bracket ? slice_from(authority, (size_t)colon + 1) : NO_SLICE;
 }
 
+/* What a virtual host needs was put right behind it when it was compiled. Asking for all of it at once
+ * costs a large table one wait for memory in place of one for each step. */
+static void prefetch_behind(const struct virtual_host *vh)
+{
+	for (unsigned i = 1; i <= PREFETCH_LINES; i++)
+		__builtin_prefetch((const char *)vh + i * CACHE_LINE);
+}
+
 const struct virtual_host *route_table_find(const struct route_table *t, struct slice authority)
 {
-	return host_map_find(t->hosts, authority_host(authority));
+	const struct virtual_host *vh = host_map_find(t->hosts, authority_host(authority));
+
+	if (vh != NULL)
+		prefetch_behind(vh);
+	return vh;
 }
 
 bool virtual_host_requires_tls(const struct virtual_host *vh)
