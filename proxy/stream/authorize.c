@@ -92,7 +92,7 @@ static void ask(struct stream *s)
 	const struct snapshot *snapshot = s->use->snapshot;
 	struct check_request q = {
 		.method = s->request->method, .scheme = s->request->scheme,
-		.authority = s->request->authority, .path = s->request->path, .normalized = true,
+		.authority = s->request->authority, .path = s->request->path, .normalized = true, .brief = true,
 		.workload = snapshot->gateway_workload, .labels = snapshot->gateway_labels,
 		.gateway = s->chain->gateway, .rev = slice_of(snapshot->rev),
 		.request_id = headers_value(&s->request->headers, HEADER_X_REQUEST_ID),

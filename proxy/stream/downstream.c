@@ -97,7 +97,9 @@ static void linger(struct downstream *d)
 		return;
 	d->phase = PHASE_LINGER;
 	transport_shutdown(&d->transport);
-	set_timer(d, limits_of(d)->delayed_close_ms > 0 ? limits_of(d)->delayed_close_ms : 1);
+	/* A peer that has said its last word is not waited for. */
+	set_timer(d, d->transport.eof || limits_of(d)->delayed_close_ms == 0 ? 1 :
+		  limits_of(d)->delayed_close_ms);
 	buffer_release(d->server->worker, &d->transport.in);
 }
 
