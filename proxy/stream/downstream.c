@@ -155,7 +155,11 @@ static void watch_head(struct downstream *d)
 static void pump(struct downstream *d)
 {
 	codec_pump(d->codec);
-	watch_head(d);
+	/* A reset found by reading is told to the codec alone; the connection is ours to end. */
+	if (d->transport.dead)
+		downstream_close(d);
+	else
+		watch_head(d);
 }
 
 /* codec events */
