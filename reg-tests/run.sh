@@ -36,6 +36,7 @@ if [ "$mode" != vtc ] && [ $# -eq 0 ]; then
 fi
 
 if [ "$mode" != unit ]; then
+	export SALLYPORT_TOP=$PWD SALLYPORT_BUILD=$PWD/$BUILD	# for reg-tests/lib.sh
 	if [ $# -gt 0 ]; then files=("$@"); else mapfile -t files < <(find reg-tests -name '*.vtc' | sort); fi
 	results=$(mktemp)
 	printf '%s\n' "${files[@]}" | BUILD=$BUILD logs=$logs xargs -r -P "$(nproc)" -I{} bash -c '
