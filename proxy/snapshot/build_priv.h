@@ -94,8 +94,6 @@ const struct route_table *build_routes(struct snapshot_builder *b, const struct 
 
 /* tls_settings.c */
 void tls_settings_make(struct snapshot_builder *b, const struct server_use *u, struct tls_settings *out);
-/* Same certificate, and the same demands on clients (README.md D5)? */
-bool tls_settings_same(const struct tls_settings *a, const struct tls_settings *b);
 
 /* sni.c: fills in listener_plan.sni. */
 void sni_add_plain(struct snapshot_builder *b, struct host_map *names, struct chain *plain);

@@ -94,6 +94,8 @@ void snapshot_unref(struct snapshot **sp);
 /* The chain for a server name (lower case; absent: none sent): exact, longest wildcard, default;
  * NULL: refuse the connection (gateway.md 10.3). */
 const struct chain *listener_find_chain(const struct listener_plan *l, struct slice sni);
+/* Same certificate, and the same demands on clients (README.md D5)? */
+bool tls_settings_same(const struct tls_settings *a, const struct tls_settings *b);
 /* Another TLS server of this listener than `chain` covers this authority: answer 421 (gateway.md
  * 12.7); but where that server's certificate and client policy are the same, *same gets it, and its
  * routes serve the request (README.md D5). */

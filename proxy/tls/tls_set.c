@@ -127,6 +127,30 @@ static void refresh(struct tls_set *set, uint32_t index)
 	material_fini(&m);
 }
 
+/* The same server with the same settings goes on with what it serves: its sessions still resume, and
+ * material that broke meanwhile takes nothing away. */
+static void inherit(struct tls_set *set, uint32_t index, const struct tls_set *before)
+{
+	const struct chain *chain = set->snapshot->tls_chains.items[index];
+	struct tls_slot *slot = &set->slots[index];
+
+	/* Most often it stands where it stood. */
+	for (uint32_t n = 0; n < before->count; n++) {
+		uint32_t i = (index + n) % before->count;
+		const struct chain *former = before->snapshot->tls_chains.items[i];
+		SSL_CTX *ctx = atomic_load(&before->slots[i].context);
+
+		if (ctx == NULL || !slice_eq(former->name, chain->name) ||
+		    !tls_settings_same(&former->tls_settings, &chain->tls_settings))
+			continue;
+		SSL_CTX_up_ref(ctx);
+		atomic_init(&slot->context, ctx);
+		slot->digest = before->slots[i].digest;
+		memcpy(slot->source, before->slots[i].source, sizeof(slot->source));
+		return;
+	}
+}
+
 static void refresh_all(struct tls_set *set)
 {
 	for (uint32_t i = 0; i < set->count; i++)
@@ -143,6 +167,8 @@ struct tls_set *tls_set_create(struct tls_store *store, const struct snapshot *s
 	set->store = store;
 	set->snapshot = s;
 	set->count = (uint32_t)s->tls_chains.count;
+	for (uint32_t i = 0; store->current != NULL && i < set->count; i++)
+		inherit(set, i, store->current);
 	refresh_all(set);
 	return set;
 }

@@ -31,8 +31,8 @@ struct tls_store *tls_store_create(struct event_base *base, struct worker **work
 void tls_store_free(struct tls_store **sp);
 
 /* Contexts for the chains of a snapshot: material from its Secret documents, the secrets directory,
- * or files. Unusable ones are warned about in the log and stay empty. The reference is the
- * caller's. The set must be freed before its snapshot: it borrows settings from there. */
+ * or files. Unusable ones are warned about in the log; they stay empty, or keep what the
+ * active set serves at the same server. The reference is the caller's. The set must be freed before its snapshot: it borrows settings from there. */
 struct tls_set *tls_set_create(struct tls_store *store, const struct snapshot *s);
 struct tls_set *tls_set_ref(struct tls_set *t);
 void tls_set_unref(struct tls_set **tp);
