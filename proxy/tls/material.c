@@ -170,13 +170,7 @@ static bool from_secrets(const struct snapshot *s, struct slice ns, struct slice
 	if (out->problem[0] != '\0' || root.len == 0)
 		return false;
 	snprintf(folder, sizeof(folder), "%.*s/%.*s/%.*s", SLICE_ARG(root), SLICE_ARG(ns), SLICE_ARG(name));
-	if (strstr(folder, "/../") == NULL && from_folder(folder, out, watch, arg))
-		return true;
-	/* What does not exist yet appears in a folder above. */
-	watch(arg, root.at);
-	snprintf(folder, sizeof(folder), "%.*s/%.*s", SLICE_ARG(root), SLICE_ARG(ns));
-	watch(arg, folder);
-	return false;
+	return strstr(folder, "/../") == NULL && from_folder(folder, out, watch, arg);
 }
 
 static bool read_credential(const struct snapshot *s, const struct tls_settings *t, struct material *out,

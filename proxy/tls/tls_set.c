@@ -2,6 +2,7 @@
 #include "proxy/tls/tls_set.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <openssl/bn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,11 @@
 #include "sallyport/hash.h"
 
 #define SETTLE_MS	150	/* writers finish before their files are read */
+
+/* What tells that files of a folder changed, and that something appeared in one further up. */
+#define WATCHED		(IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_MOVED_FROM)
+#define WATCHED_ABOVE	(IN_MOVED_TO | IN_CREATE | IN_MASK_ADD)
+#define WATCH_TRIES	8	/* while somebody makes and removes folders */
 
 #define KIND_TLS_SET	KIND('T', 'L', 'S', 'S')
 
@@ -42,17 +48,46 @@ struct tls_store {
 	struct event *readable, *settle;	/* owned */
 };
 
+static bool watch(struct tls_store *store, const char *folder, uint32_t events)
+{
+	return inotify_add_watch(store->inotify_fd, folder, events | IN_ONLYDIR) >= 0;
+}
+
+/* The nearest folder above that exists, where `path` has to appear. False: `path` is there by now. */
+static bool watch_above(struct tls_store *store, const char *path)
+{
+	char above[PATH_MAX], below[PATH_MAX];
+	char *slash;
+
+	snprintf(above, sizeof(above), "%s", path);
+	do {
+		memcpy(below, above, sizeof(below));
+		slash = strrchr(above, '/');
+		if (slash == NULL)
+			return true;
+		slash[slash == above ? 1 : 0] = '\0';
+	} while (!watch(store, above, WATCHED_ABOVE) && (errno == ENOENT || errno == ENOTDIR) &&
+		 slash != above);
+	return access(below, F_OK) != 0;
+}
+
 static void watch_folder(void *arg, const char *folder)
 {
 	struct tls_store *store = arg;
 
 	if (store->inotify_fd < 0)
 		return;
-	if (inotify_add_watch(store->inotify_fd, folder, IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE |
-			      IN_DELETE | IN_MOVED_FROM | IN_ONLYDIR) < 0 &&
-	    errno != ENOENT && errno != ENOTDIR)
-		log_warn("tls", "%s: changes there will not be seen without a reload: %s", folder,
-			 strerror(errno));
+	for (int tries = 0; tries < WATCH_TRIES; tries++) {
+		if (watch(store, folder, WATCHED))
+			return;
+		if (errno != ENOENT && errno != ENOTDIR) {
+			log_warn("tls", "%s: changes there will not be seen without a reload: %s", folder,
+				 strerror(errno));
+			return;
+		}
+		if (watch_above(store, folder))
+			return;
+	}
 }
 
 static void free_context(void *arg)
