@@ -10,7 +10,6 @@
 #include "proxy/net/worker.h"
 
 #define LINE_BYTES	256u	/* start line but for its slices, framing and connection fields */
-#define COPY_SLACK	16u	/* copies go by words and may write beyond their end */
 #define FIELD(id)	(1ull << HEADER_##id)
 
 static_assert(HEADER_ID_COUNT <= 64, "a set of known fields is one word");
@@ -19,7 +18,7 @@ static_assert(HEADER_ID_COUNT <= 64, "a set of known fields is one word");
 #define OWN_FIELDS	(FIELD(CONNECTION) | FIELD(KEEP_ALIVE) | FIELD(PROXY_CONNECTION) | \
 			 FIELD(TRANSFER_ENCODING) | FIELD(CONTENT_LENGTH))
 
-/* Copies; *seen gathers the marks of control bytes. Writes up to 7 bytes beyond. */
+/* Copies by words; *seen gathers the marks of control bytes. */
 static inline char *copy_checked(char *to, const char *from, size_t len, uint64_t *seen)
 {
 	uint64_t word = 0;
@@ -111,7 +110,7 @@ static char *begin_head(struct http1 *h, const struct message *m, size_t more)
 {
 	struct transport *t = h->codec.transport;
 
-	buffer_reserve(t->worker, &t->out, fields_bytes(&m->headers) + more + LINE_BYTES + COPY_SLACK);
+	buffer_reserve(t->worker, &t->out, fields_bytes(&m->headers) + more + LINE_BYTES);
 	return t->out.base + t->out.end;
 }
 
@@ -402,7 +401,7 @@ static void send_last_chunk(struct http1 *h, const struct headers *trailers)
 		transport_queue(t, SLICE("0\r\n\r\n"));
 		return;
 	}
-	buffer_reserve(t->worker, &t->out, fields_bytes(trailers) + LINE_BYTES + COPY_SLACK);
+	buffer_reserve(t->worker, &t->out, fields_bytes(trailers) + LINE_BYTES);
 	p = copy(t->out.base + t->out.end, SLICE("0\r\n"));
 	finish_head(h, write_fields(h, p, trailers, OWN_FIELDS | FIELD(HOST) | FIELD(UPGRADE)));
 }

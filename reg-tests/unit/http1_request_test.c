@@ -848,34 +848,36 @@ static int tear_down(void **state)
 	return 0;
 }
 
+#define TEST(f)	cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(request_lines),
-		cmocka_unit_test(targets),
-		cmocka_unit_test(field_lines),
-		cmocka_unit_test(hosts),
-		cmocka_unit_test(framing),
-		cmocka_unit_test(chunks),
-		cmocka_unit_test(chunk_overhead_is_bounded),
-		cmocka_unit_test(trailers_are_handed_up_where_wanted),
-		cmocka_unit_test(limits),
-		cmocka_unit_test(hop_by_hop),
-		cmocka_unit_test(upgrades_and_expect),
-		cmocka_unit_test(http10_when_accepted),
-		cmocka_unit_test(more_methods_by_setting),
-		cmocka_unit_test(pipelined_requests_are_answered_in_order),
-		cmocka_unit_test(reading_pauses_behind_a_request_in_progress),
-		cmocka_unit_test(data_not_taken_is_offered_again),
-		cmocka_unit_test(an_early_answer_ends_the_connection),
-		cmocka_unit_test(the_client_closes),
-		cmocka_unit_test(draining),
-		cmocka_unit_test(a_head_that_does_not_come_expires),
-		cmocka_unit_test(a_failed_connection_resets),
-		cmocka_unit_test(upgrade_bytes_are_held),
-		cmocka_unit_test(unread_responses_hold_up_requests),
-		cmocka_unit_test(a_head_in_single_bytes_is_not_scanned_again),
+		TEST(request_lines),
+		TEST(targets),
+		TEST(field_lines),
+		TEST(hosts),
+		TEST(framing),
+		TEST(chunks),
+		TEST(chunk_overhead_is_bounded),
+		TEST(trailers_are_handed_up_where_wanted),
+		TEST(limits),
+		TEST(hop_by_hop),
+		TEST(upgrades_and_expect),
+		TEST(http10_when_accepted),
+		TEST(more_methods_by_setting),
+		TEST(pipelined_requests_are_answered_in_order),
+		TEST(reading_pauses_behind_a_request_in_progress),
+		TEST(data_not_taken_is_offered_again),
+		TEST(an_early_answer_ends_the_connection),
+		TEST(the_client_closes),
+		TEST(draining),
+		TEST(a_head_that_does_not_come_expires),
+		TEST(a_failed_connection_resets),
+		TEST(upgrade_bytes_are_held),
+		TEST(unread_responses_hold_up_requests),
+		TEST(a_head_in_single_bytes_is_not_scanned_again),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
