@@ -12,6 +12,7 @@
 static void snapshot_destroy(struct snapshot *s)
 {
 	route_compiler_free(&s->compiler);
+	clusters_release(s->clusters.items, s->clusters.count);
 	arena_free(&s->arena);
 	resource_set_free(&s->resources);
 	object_wipe(s);
