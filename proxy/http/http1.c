@@ -179,13 +179,14 @@ static bool step_chunked(struct http1 *h)
 static bool step_trailers(struct http1 *h)
 {
 	const struct codec_settings *settings = h->codec.settings;
-	struct slice in = buffer_slice(input_of(h));
 	struct headers *trailers = NULL;
+	struct slice in;
 	uint32_t len;
 	char *copy;
 
-	if (in.len == 0)
+	if (buffer_len(input_of(h)) == 0)
 		return false;
+	in = buffer_slice(input_of(h));
 	switch (head_scan_run(&h->scan, SCAN_TRAILERS, settings, in.at, in.len)) {
 	case SCAN_MORE:
 		return false;
@@ -332,11 +333,12 @@ static bool skips_empty_line(struct http1 *h, struct slice in, bool *more)
 
 static bool step_request(struct http1 *h)
 {
-	struct slice in = buffer_slice(input_of(h));
+	struct slice in;
 	bool more;
 
-	if (in.len == 0 || is_backlogged(h))
+	if (buffer_len(input_of(h)) == 0 || is_backlogged(h))
 		return false;
+	in = buffer_slice(input_of(h));
 	if (h->stream.started_us == 0)
 		h->stream.started_us = worker_now_us(h->codec.transport->worker);
 	if (skips_empty_line(h, in, &more))
@@ -404,10 +406,11 @@ static void take_response(struct http1 *h)
 
 static bool step_response(struct http1 *h)
 {
-	struct slice in = buffer_slice(input_of(h));
+	struct slice in;
 
-	if (in.len == 0)
+	if (buffer_len(input_of(h)) == 0)
 		return false;
+	in = buffer_slice(input_of(h));
 	if (!h->live) {
 		close_connection(h, false);
 		return true;
