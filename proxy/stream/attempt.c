@@ -139,6 +139,9 @@ static void on_pool_ready(void *owner, struct upstream_connection *u)
 	must(s->up != NULL);
 	s->x.upstream_local_address = arena_slice(s->arena, upstream_local_address(u));
 	s->attempt_us = worker_now_us(worker_of(s));
+	s->x.upstream_protocol = codec->ops->name;
+	if (s->request_ended)
+		s->x.request_sent_us = s->attempt_us;
 	codec_send_head(s->up, s->request, s->request_ended);
 	if (!s->request_ended && s->down != NULL)
 		codec_resume(s->down);
@@ -181,8 +184,10 @@ size_t attempt_send(struct stream *s, struct slice bytes)
 
 void attempt_end(struct stream *s, struct headers *trailers)
 {
-	if (s->up != NULL)
+	if (s->up != NULL) {
+		s->x.request_sent_us = worker_now_us(worker_of(s));
 		codec_send_end(s->up, trailers);
+	}
 	if (s->route != NULL && s->state != STREAM_ANSWER)
 		start_timeout(s);
 }
@@ -256,6 +261,7 @@ static void on_response_end(void *owner, struct headers *trailers)
 
 	s->up = NULL;
 	s->down = NULL;
+	s->x.response_trailers = trailers;
 	if (down != NULL)
 		codec_send_end(down, trailers);
 	finish(s);

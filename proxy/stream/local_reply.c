@@ -140,6 +140,7 @@ void stream_answer(struct stream *s, const struct local_reply *r)
 	if (!r->plain && s->route != NULL)
 		route_apply_response(s->route, s->target, m, &s->x, s->arena);
 	s->x.response_code = m->status;
+	s->x.local_reply_body = r->body;
 	s->x.response = m;
 	s->response_started = true;
 	s->x.first_byte_sent_us = worker_now_us(s->server->worker);

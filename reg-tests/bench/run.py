@@ -3,7 +3,7 @@
 """Sallyport, nginx and HAProxy side by side: requests/s, latency and, what counts on a noisy
 machine, CPU microseconds per request of the proxy's own processes (utime + stime).
 
-    run.py [--seconds N] [--connections N] [--rounds N] [plain] [tls] [jwt]
+    run.py [--seconds N] [--connections N] [--rounds N] [plain] [tls] [jwt] [hosts]
 
 All three get one worker on core 0; the load (wrk) and the origin (nginx, 2 bytes) share core 1.
 Rounds alternate between the contenders; the best of the rounds is shown. Everything is on
@@ -24,7 +24,8 @@ import time
 TOP = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.path.join(TOP, os.environ.get("BUILD", "build"))
 TICK = os.sysconf("SC_CLK_TCK")
-CASES = ("plain", "tls", "jwt")
+CASES = ("plain", "tls", "jwt", "hosts")
+HOSTS = (10, 10000)     # virtual hosts with 10 routes each, for the case `hosts`
 
 
 def free_ports(count):
@@ -239,9 +240,94 @@ spec:
 """)
 
 
-def load(url, seconds, connections, headers=()):
+def hosts_conf(folder, origin, port, count):
+    """`count` hosts of 10 routes, one VirtualService each."""
+    documents = [f"""
+apiVersion: sallyport.io/v1
+kind: Proxy
+metadata: {{name: edge, namespace: istio-system}}
+spec:
+  workers: 1
+  ports: {{80: {port}}}
+  admin: {{socket: {folder}/hosts.sock}}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: istio-system}}
+spec:
+  servers: [{{port: {{number: 80, name: http, protocol: HTTP}}, hosts: ["*"]}}]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: origin, namespace: default}}
+spec:
+  hosts: [origin.default.svc.cluster.local]
+  resolution: STATIC
+  ports: [{{number: 80, name: http, protocol: HTTP, targetPort: {origin}}}]
+  endpoints: [{{address: 127.0.0.1}}]
+"""]
+    for i in range(count):
+        routes = "".join(f"""
+  - match: [{{uri: {{prefix: /p{n}/}}}}]
+    route: [{{destination: {{host: origin.default.svc.cluster.local}}}}]""" for n in range(10))
+        documents.append(f"""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: h{i}, namespace: default}}
+spec:
+  hosts: [h{i}.example.com]
+  gateways: [istio-system/edge]
+  http:{routes}
+""")
+    return write(folder, f"hosts-{count}.yaml", "---".join(documents))
+
+
+def hosts_script(folder, count):
+    return write(folder, f"hosts-{count}.lua", f"""
+math.randomseed(1)
+request = function()
+    wrk.headers["Host"] = "h" .. math.random(0, {count - 1}) .. ".example.com"
+    return wrk.format("GET", "/p" .. math.random(0, 9) .. "/x")
+end
+""")
+
+
+def hosts_case(folder, args, origin, running):
+    """Cost of a request at few and at many hosts: random hosts and routes."""
+    print(f"\n{'hosts x 10':>12} {'load s':>7} {'RSS MiB':>8} {'requests/s':>11} {'CPU us/request':>15}")
+    best, loaded = {}, {}
+    for count in HOSTS:
+        port, = free_ports(1)
+        name = f"{folder}/hosts-{count}.log"
+        process = start(0, f"{BUILD}/sallyport", "-f", hosts_conf(folder, origin, port, count), log=open(name, "wb"))
+        running.append(process)
+        began = time.monotonic()
+        while "ready: " not in open(name, encoding="utf-8").read():
+            if process.poll() is not None or time.monotonic() - began > 120:
+                sys.exit(f"{count} hosts: not ready")
+            time.sleep(0.01)
+        loaded[count] = (process, port, time.monotonic() - began, resident_kib(process.pid) / 1024)
+    for _ in range(args.rounds):
+        for count, (process, port, _, _) in loaded.items():
+            url, script = f"http://127.0.0.1:{port}/", hosts_script(folder, count)
+            load(url, 1, args.connections, script=script)
+            before = cpu_seconds(process.pid)
+            result = load(url, args.seconds, args.connections, script=script)
+            result["cpu"] = (cpu_seconds(process.pid) - before) * 1e6 / max(result["requests"], 1)
+            if result["errors"] or result["broken"]:
+                sys.exit(f"{count} hosts: {result['errors']} bad answers {result['broken']}")
+            if count not in best or result["cpu"] < best[count]["cpu"]:
+                best[count] = result
+    for count, (_, _, seconds, mib) in loaded.items():
+        print(f"{count:12} {seconds:7.2f} {mib:8.1f} {best[count]['rate']:11.0f} {best[count]['cpu']:15.2f}")
+    print(f"{HOSTS[1]} hosts cost {best[HOSTS[1]]['cpu'] / best[HOSTS[0]]['cpu']:.3f} x {HOSTS[0]} hosts")
+
+
+def load(url, seconds, connections, headers=(), script=None):
     """One wrk run: requests, requests/s, p50 and p99 in microseconds, errors."""
     command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url]
+    if script:
+        command += ["-s", script]
     for header in headers:
         command += ["-H", header]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -333,7 +419,7 @@ def main():
         print(f"HTTP/1.1 keep-alive, {args.connections} connections, {args.seconds} s, best of {args.rounds} rounds; "
               f"one worker each on core 0, load and origin on core 1\n")
         print(f"{'case':7} {'proxy':10} {'requests/s':>11} {'p50 us':>8} {'p99 us':>8} {'CPU us/request':>15}  relative")
-        for case in cases:
+        for case in (c for c in cases if c != "hosts"):
             best = {}
             for _ in range(args.rounds):
                 for name, process, url, headers in plan[case]:
@@ -345,6 +431,8 @@ def main():
                 relative = "" if name == "sallyport" else f"ours is {ours / result['cpu']:.2f} x"
                 print(f"{case:7} {name:10} {result['rate']:11.0f} {result['p50']:8.0f} {result['p99']:8.0f} "
                       f"{result['cpu']:15.2f}  {relative}")
+        if "hosts" in cases:
+            hosts_case(folder, args, origin, running)
         parts = {p: open(f"/proc/{p}/comm", encoding="ascii").read().strip() for p in children_of(sallyport.pid)}
         print(f"\nresident KiB: nginx {resident_kib(nginx.pid)}, haproxy {resident_kib(haproxy.pid)}, "
               f"sallyport {resident_kib(sallyport.pid)} ({', '.join(parts.values())})")
