@@ -4,11 +4,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "sallyport/log.h"
 
 #define ARENA_FIRST_BYTES	4096
 #define ARENA_ALIGN		_Alignof(max_align_t)
+#define HUGE_BYTES		(2u << 20)	/* blocks grow up to here */
 
 struct block {
 	struct block *next;
@@ -22,9 +24,23 @@ struct arena {
 	size_t total_bytes;
 };
 
+/* Large blocks lie on huge pages where the kernel has some: tables of a large configuration are read
+ * at random, and each small page would cost a walk through the page tables. */
+static void *take_memory(size_t bytes)
+{
+	void *at;
+
+	if (bytes < HUGE_BYTES)
+		return malloc(bytes);
+	at = aligned_alloc(HUGE_BYTES, (bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES);
+	if (at != NULL)
+		madvise(at, bytes, MADV_HUGEPAGE);	/* advice: it may be declined */
+	return at;
+}
+
 static struct block *block_create(size_t size)
 {
-	struct block *b = malloc(sizeof(*b) + size);
+	struct block *b = take_memory(sizeof(*b) + size);
 
 	if (b == NULL)
 		fatal("out of memory: %zu bytes for an arena", size);
@@ -86,7 +102,7 @@ void *arena_alloc(struct arena *a, size_t bytes)
 		fatal("out of memory: %zu bytes asked of an arena", bytes);
 	bytes = (bytes + ARENA_ALIGN - 1) & ~(ARENA_ALIGN - 1);
 	if (b->size - b->used < bytes) {
-		size = b->size * 2 < (1 << 20) ? b->size * 2 : (1 << 20);
+		size = b->size * 2 < HUGE_BYTES - sizeof(*b) ? b->size * 2 : HUGE_BYTES - sizeof(*b);
 		b = block_create(bytes > size ? bytes : size);
 		b->next = a->current;
 		a->current = b;
