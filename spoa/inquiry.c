@@ -101,6 +101,7 @@ static void refuse_argument(struct inquiry *q, const char *name)
 	       slice_of(arena_printf(q->arena, "bad-request:%s", name)));
 }
 
+/* Names are in lower case on the wire, however the documents spell them. */
 static struct slice names_bin(struct arena *a, const struct slice *names, size_t count)
 {
 	struct spop_writer w;
@@ -114,7 +115,7 @@ static struct slice names_bin(struct arena *a, const struct slice *names, size_t
 	at = arena_alloc(a, bytes);
 	w = spop_writer_of(at, bytes);
 	for (size_t i = 0; i < count; i++)
-		spop_write_bytes(&w, names[i]);
+		spop_write_bytes(&w, arena_lower(a, names[i]));
 	spop_write_headers_end(&w);
 	must(!w.full);
 	return slice_make(at, bytes);
@@ -134,7 +135,7 @@ static struct slice headers_bin(struct arena *a, const struct check_header *head
 	at = arena_alloc(a, bytes);
 	w = spop_writer_of(at, bytes);
 	for (size_t i = 0; i < count; i++)
-		spop_write_header(&w, headers[i].name, headers[i].value);
+		spop_write_header(&w, arena_lower(a, headers[i].name), headers[i].value);
 	spop_write_headers_end(&w);
 	must(!w.full);
 	return slice_make(at, bytes);

@@ -368,15 +368,6 @@ static int place_order(const void *a, const void *b)
 	return order != 0 ? order : slice_cmp(y->prefix, x->prefix);
 }
 
-static struct slice lower_case(struct arena *arena, struct slice s)
-{
-	char *text = arena_text(arena, s);
-
-	for (size_t i = 0; i < s.len; i++)
-		text[i] = ascii_lower(text[i]);
-	return slice_make(text, s.len);
-}
-
 static void places_compile(struct arena *arena, const struct jwt_rule *doc, struct provider *p)
 {
 	size_t written = doc->from_headers.count + doc->from_params.count + doc->from_cookies.count;
@@ -385,7 +376,7 @@ static void places_compile(struct arena *arena, const struct jwt_rule *doc, stru
 	p->places = at = arena_array(arena, struct token_place, written > 0 ? written : 2);
 	for (size_t i = 0; i < doc->from_headers.count; i++)
 		*at++ = (struct token_place){ PLACE_HEADER,
-					      lower_case(arena, doc->from_headers.items[i].name),
+					      arena_lower(arena, doc->from_headers.items[i].name),
 					      doc->from_headers.items[i].prefix };
 	for (size_t i = 0; i < doc->from_params.count; i++)
 		*at++ = (struct token_place){ PLACE_PARAM, doc->from_params.items[i].text, NO_SLICE };

@@ -132,6 +132,18 @@ struct slice arena_slice(struct arena *a, struct slice s)
 	return s.at != NULL ? (struct slice){ arena_text(a, s), s.len } : s;
 }
 
+struct slice arena_lower(struct arena *a, struct slice s)
+{
+	char *copy;
+
+	if (s.at == NULL)
+		return s;
+	copy = arena_text(a, s);
+	for (size_t i = 0; i < s.len; i++)
+		copy[i] = ascii_lower(copy[i]);
+	return (struct slice){ copy, s.len };
+}
+
 char *arena_text(struct arena *a, struct slice s)
 {
 	char *copy = arena_alloc(a, s.len + 1);

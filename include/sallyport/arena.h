@@ -29,6 +29,7 @@ void *arena_zalloc_array(struct arena *a, size_t count, size_t each);
 
 /* Copies are NUL-terminated behind their length. An absent slice stays absent. */
 struct slice arena_slice(struct arena *a, struct slice s);
+struct slice arena_lower(struct arena *a, struct slice s);	/* letters of ASCII */
 char *arena_text(struct arena *a, struct slice s);
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -129,7 +129,8 @@ void stream_authorize(struct stream *s)
 		ask(s);
 }
 
-/* Walks a list of names. Returns how many were there. */
+/* Walks a list of names, which another agent than ours may spell with capitals. Returns how many
+ * were there. */
 static unsigned remove_headers(struct stream *s, struct slice names)
 {
 	struct spop_reader r = spop_reader_of(names);
@@ -137,7 +138,7 @@ static unsigned remove_headers(struct stream *s, struct slice names)
 	unsigned n = 0;
 
 	while (names.at != NULL && spop_read_name(&r, &name) == OK)
-		n += headers_remove(&s->request->headers, name);
+		n += headers_remove(&s->request->headers, arena_lower(s->arena, name));
 	return n;
 }
 
@@ -148,7 +149,7 @@ static unsigned put_headers(struct stream *s, struct slice list, bool replace)
 	unsigned n = 0;
 
 	for (; list.at != NULL && spop_read_header(&r, &name, &value) == OK; n++) {
-		name = arena_slice(s->arena, name);
+		name = arena_lower(s->arena, name);
 		value = arena_slice(s->arena, value);
 		if (replace)
 			headers_set(&s->request->headers, name, value);
@@ -164,7 +165,7 @@ void stream_set_verdict_headers(struct stream *s, struct message *m)
 	struct slice name, value;
 
 	while (s->answer_headers_set.at != NULL && spop_read_header(&r, &name, &value) == OK)
-		headers_set(&m->headers, name, value);
+		headers_set(&m->headers, arena_lower(s->arena, name), value);
 }
 
 /* Does what the verdict says to the request. True: something changed. */

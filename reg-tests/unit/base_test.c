@@ -44,6 +44,8 @@ static void an_arena_keeps_what_it_gave_until_reset(void **state)
 		memset(arena_alloc(a, 100), i, 100);
 	assert_string_equal(first, "first");
 	assert_string_equal(arena_printf(a, "%d-%s", 7, "x"), "7-x");
+	assert_true(slice_eq(arena_lower(a, SLICE("X-Ab_9")), SLICE("x-ab_9")));
+	assert_null(arena_lower(a, NO_SLICE).at);
 	assert_true(arena_bytes(a) > 100000);
 	arena_reset(a);
 	assert_int_equal(arena_bytes(a), 64);
