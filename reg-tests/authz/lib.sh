@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+# What the stories about tokens, policies and the agent share, above reg-tests/lib.sh.
+#
+# A token stands in a file of its own, named as it is spoken of: `bearer expired $shop/`. The edge of
+# authz/edge.yaml serves the host shop.example on port 8080 of the test's own address.
+. "${SALLYPORT_TOP:-$top}/reg-tests/lib.sh"
+
+shop=http://shop.example
+issuer=https://issuer.example
+http=8080
+
+# edge FILE …: authz/edge.yaml and these documents are the configuration, as conf/edge.yaml.
+edge() {
+	set_var jwks "$(cat issuer.jwks 2>/dev/null || echo '{}')"
+	fill "$top/reg-tests/authz/edge.yaml" "$@" >conf/edge.new
+	mv conf/edge.new conf/edge.yaml
+}
+
+# token NAME [MEMBERS [KEY [ALG [KID]]]]: a token that is good for 10 minutes, but for the members given.
+# Without a KEY `issuer` signs, without a KID the key's name is the one.
+token() {
+	jwt_tool mint --key "${3:-issuer}.pem" --alg "${4:-RS256}" --kid "${5:-${3:-issuer}}" \
+		--claims "{\"iss\":\"$issuer\",\"sub\":\"ann\",\"exp\":\"+600\"${2:+,$2}}" >"$1.jwt"
+}
+
+# bearer NAME URL [curl options]: asks with this token where tokens usually are.
+bearer() {
+	name=$1
+	shift
+	ask "$@" -H "Authorization: Bearer $(cat "$name.jwt")"
+}
+
+# upstream_head NAME URL [curl options]: the field NAME as the upstream got it; the path begins /head/.
+upstream_head() {
+	field=$1
+	shift
+	ask "$@" | sed 's/^200 //' | sed -n "s/^$field: //Ip"
+}
+
+# logged TEXT: the access log has a line with this text.
+logged() {
+	await grep -q -F -e "$1" access.log
+}
+
+# counter NAME: of the proxy.
+counter() {
+	sallyctl show counters | sed -n "s/^$1: //p"
+}
+
+# segment TEXT | segment <FILE: base64url without padding.
+segment() {
+	if [ $# -gt 0 ]; then printf '%s' "$1"; else cat; fi | openssl base64 -A | tr '+/' '-_' | tr -d '='
+}
+
+# issue [issuer.py options]: starts an issuer on issuer.jwks; $issuer_port and $issuer_pid afterwards.
+issue() {
+	rm -f issuer.port
+	issuer.py --port-file issuer.port "$@" issuer.jwks >issuer.log 2>&1 &
+	set_var issuer_pid $!
+	await test -s issuer.port
+	set_var issuer_port "$(cat issuer.port)"
+}
+
+# agent_pid: of the agent that the proxy runs; fails while there is none.
+agent_pid() {
+	pid=$(sallyctl show info | sed -n 's/^Agent_pid: //p')
+	[ "${pid:-0}" -gt 0 ] && echo "$pid"
+}
