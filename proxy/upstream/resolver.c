@@ -14,6 +14,7 @@
 #include <sys/queue.h>
 #include <uthash.h>
 
+#include "proxy/upstream/dns_tcp.h"
 #include "proxy/upstream/hosts_file.h"
 #include "sallyport/log.h"
 
@@ -32,6 +33,7 @@ struct resolved_name {
 	int64_t refresh_ms;			/* the shortest of its watches */
 	struct event timer;
 	struct query *query;			/* NULL: none in flight */
+	struct dns_tcp_job *tcp;		/* the same over TCP */
 	enum resolved outcome;
 	struct sockaddr_storage *addresses;	/* owned */
 	size_t count;
@@ -52,6 +54,8 @@ struct resolver {
 	struct evdns_base *dns;			/* owned */
 	struct resolved_name *names;		/* owned; by text */
 	const char *hosts;			/* borrowed */
+	struct sockaddr_in server;		/* in place of the system's, where its port is set */
+	int timeout_ms;
 	LIST_HEAD(, query) queries;		/* in flight; each is freed by its end */
 	bool ipv6;
 };
@@ -98,8 +102,7 @@ static void load_name_servers(struct resolver *r, const struct resolver_options 
 	int tries = o->tries > 0 ? o->tries : RESOLVER_TRIES;
 	char seconds[16];
 
-	snprintf(seconds, sizeof(seconds), "%.3f",
-		 (o->timeout_ms > 0 ? o->timeout_ms : RESOLVER_TIMEOUT_MS) / 1000.0);
+	snprintf(seconds, sizeof(seconds), "%.3f", r->timeout_ms / 1000.0);
 	evdns_base_set_option(r->dns, "timeout:", seconds);
 	set_number(r->dns, "attempts:", tries);
 	/* A query changes over to the next name server by itself, and where all of them fail any one is
@@ -107,7 +110,10 @@ static void load_name_servers(struct resolver *r, const struct resolver_options 
 	set_number(r->dns, "max-timeouts:", 255);
 	set_number(r->dns, "initial-probe-timeout:", 3600);
 	if (o->nameserver != NULL) {
-		if (evdns_base_nameserver_ip_add(r->dns, o->nameserver) != 0)
+		int len = sizeof(r->server);
+
+		if (evutil_parse_sockaddr_port(o->nameserver, (struct sockaddr *)&r->server, &len) != 0 ||
+		    evdns_base_nameserver_ip_add(r->dns, o->nameserver) != 0)
 			log_error("dns", "name server %s: no usable address", o->nameserver);
 		return;
 	}
@@ -124,6 +130,7 @@ struct resolver *resolver_create(struct event_base *base, const struct resolver_
 	must(r != NULL);
 	r->base = base;
 	r->hosts = o->hosts != NULL ? o->hosts : "/etc/hosts";
+	r->timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : RESOLVER_TIMEOUT_MS;
 	r->ipv6 = o->ipv6 || (!has_address(AF_INET) && has_address(AF_INET6));
 	evdns_set_log_fn(on_dns_log);
 	r->dns = evdns_base_new(base, EVDNS_BASE_DISABLE_WHEN_INACTIVE);
@@ -238,6 +245,27 @@ static size_t unpack(char type, int count, const void *packed, struct sockaddr_s
 	return kept;
 }
 
+static void on_tcp_answer(void *arg, enum resolved outcome, const struct sockaddr_storage *addresses,
+			  size_t count, unsigned ttl_s)
+{
+	struct resolved_name *n = arg;
+
+	n->tcp = NULL;
+	tell_log(n, outcome == RESOLVED_OK ? DNS_ERR_NONE :
+		    outcome == RESOLVED_NO_SUCH_NAME ? DNS_ERR_NODATA : DNS_ERR_SERVERFAILED);
+	answered(n, outcome, addresses, count, ttl_s);
+}
+
+/* The answer did not fit into a datagram. */
+static bool ask_by_tcp(struct resolved_name *n)
+{
+	struct resolver *r = n->resolver;
+
+	n->tcp = dns_tcp_ask(r->base, n->text, r->ipv6 ? AF_INET6 : AF_INET,
+			     r->server.sin_port != 0 ? &r->server : NULL, r->timeout_ms, on_tcp_answer, n);
+	return n->tcp != NULL;
+}
+
 static void on_dns_answer(int result, char type, int count, int ttl, void *addresses, void *arg)
 {
 	struct query *q = arg;
@@ -251,6 +279,8 @@ static void on_dns_answer(int result, char type, int count, int ttl, void *addre
 	if (n == NULL)
 		return;
 	n->query = NULL;
+	if (result == DNS_ERR_TRUNCATED && ask_by_tcp(n))
+		return;
 	if (result == DNS_ERR_NONE && count <= 0)
 		result = DNS_ERR_NODATA;
 	tell_log(n, result);
@@ -303,7 +333,7 @@ static void on_name_due(evutil_socket_t fd, short what, void *arg)
 	size_t count;
 
 	(void)fd, (void)what;
-	if (n->query != NULL)
+	if (n->query != NULL || n->tcp != NULL)
 		return;
 	count = hosts_file_find(n->resolver->hosts, n->text, n->resolver->ipv6 ? AF_INET6 : AF_INET, found,
 				HOSTS_ADDRESSES_MAX);
@@ -330,6 +360,7 @@ static void forget_query(struct resolved_name *n)
 static void name_free(struct resolved_name *n)
 {
 	forget_query(n);
+	dns_tcp_cancel(&n->tcp);
 	event_del(&n->timer);
 	HASH_DEL(n->resolver->names, n);
 	free(n->addresses);

@@ -4,16 +4,19 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "proxy/upstream/dns_tcp.h"
 #include "proxy/upstream/hosts_file.h"
 #include "upstream_rig.h"
 
 /* A name server: one answer for every question, or silence. */
 struct name_server {
-	int fd;
-	struct event *event;
+	int fd, tcp_fd;
+	struct event *event, *tcp_event;
 	char address[32];
 	unsigned rcode, ttl, questions;
 	bool silent;
+	bool truncates;			/* datagrams; the answer comes by TCP */
+	unsigned tcp_questions;
 	const char *ips[8];		/* ends with NULL */
 	char asked[256];		/* the last name, in lower case */
 	unsigned qtype;
@@ -55,6 +58,22 @@ static size_t read_question(struct name_server *s, const unsigned char *in, size
 	return at + 5;
 }
 
+static size_t make_answer(struct name_server *s, const unsigned char *in, size_t len, bool truncated,
+			  unsigned char *out)
+{
+	size_t n = read_question(s, in, len);
+	unsigned answers = 0;
+
+	memcpy(out, in, n);
+	put16(out + 2, 0x8180 | s->rcode | (truncated ? 0x0200 : 0));
+	for (unsigned i = 0; !truncated && s->rcode == 0 && s->ips[i] != NULL; i++, answers++)
+		n += put_record(s, s->ips[i], out + n);
+	put16(out + 6, answers);
+	put16(out + 8, 0);
+	put16(out + 10, 0);
+	return n;
+}
+
 static void on_question(evutil_socket_t fd, short what, void *arg)
 {
 	struct name_server *s = arg;
@@ -62,37 +81,71 @@ static void on_question(evutil_socket_t fd, short what, void *arg)
 	struct sockaddr_storage from;
 	socklen_t from_len = sizeof(from);
 	ssize_t len = recvfrom(fd, in, sizeof(in), 0, (struct sockaddr *)&from, &from_len);
-	unsigned answers = 0;
 	size_t n;
 
 	(void)what;
 	if (len < 17)
 		return;
 	s->questions++;
-	n = read_question(s, in, (size_t)len);
-	if (s->silent)
+	n = make_answer(s, in, (size_t)len, s->truncates, out);
+	if (!s->silent)
+		assert_int_equal(sendto(fd, out, n, 0, (struct sockaddr *)&from, from_len), n);
+}
+
+/* One question on a connection; the client has written it whole. */
+static void on_tcp_question(evutil_socket_t fd, short what, void *arg)
+{
+	struct name_server *s = arg;
+	unsigned char in[512], out[514];
+	int c = accept(fd, NULL, NULL);
+	ssize_t len;
+	size_t n;
+
+	(void)what;
+	if (c < 0)
 		return;
-	memcpy(out, in, n);
-	put16(out + 2, 0x8180 | s->rcode);
-	for (unsigned i = 0; s->rcode == 0 && s->ips[i] != NULL; i++, answers++)
-		n += put_record(s, s->ips[i], out + n);
-	put16(out + 6, answers);
-	put16(out + 8, 0);
-	put16(out + 10, 0);
-	assert_int_equal(sendto(fd, out, n, 0, (struct sockaddr *)&from, from_len), n);
+	s->tcp_questions++;
+	len = recv(c, in, 2, MSG_WAITALL);
+	assert_int_equal(len, 2);
+	len = recv(c, in, (size_t)in[0] << 8 | in[1], MSG_WAITALL);
+	assert_true(len >= 17);
+	n = make_answer(s, in, (size_t)len, false, out + 2);
+	put16(out, (unsigned)n);
+	if (!s->silent)
+		assert_int_equal(write(c, out, n + 2), n + 2);
+	close(c);
+}
+
+/* The same port for datagrams and connections. */
+static void server_bind(struct name_server *s, struct sockaddr_in *in)
+{
+	for (int tries = 0; tries < 50; tries++) {
+		socklen_t len = sizeof(*in);
+
+		in->sin_port = 0;
+		s->tcp_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		assert_int_equal(bind(s->tcp_fd, (struct sockaddr *)in, sizeof(*in)), 0);
+		assert_int_equal(getsockname(s->tcp_fd, (struct sockaddr *)in, &len), 0);
+		s->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+		if (bind(s->fd, (struct sockaddr *)in, sizeof(*in)) == 0)
+			return;
+		close(s->fd);
+		close(s->tcp_fd);
+	}
+	fail_msg("no port is free for both");
 }
 
 static void server_open(struct name_server *s, struct event_base *base)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(in);
 
-	s->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-	assert_int_equal(bind(s->fd, (struct sockaddr *)&in, sizeof(in)), 0);
-	assert_int_equal(getsockname(s->fd, (struct sockaddr *)&in, &len), 0);
+	server_bind(s, &in);
 	snprintf(s->address, sizeof(s->address), "127.0.0.1:%u", ntohs(in.sin_port));
 	s->event = event_new(base, s->fd, EV_READ | EV_PERSIST, on_question, s);
 	event_add(s->event, NULL);
+	assert_int_equal(listen(s->tcp_fd, 8), 0);
+	s->tcp_event = event_new(base, s->tcp_fd, EV_READ | EV_PERSIST, on_tcp_question, s);
+	event_add(s->tcp_event, NULL);
 }
 
 struct dns_rig {
@@ -130,7 +183,9 @@ static void dns_fini(struct dns_rig *d)
 {
 	rig_fini(&d->rig);
 	event_free(d->server.event);
+	event_free(d->server.tcp_event);
 	close(d->server.fd);
+	close(d->server.tcp_fd);
 	event_base_free(d->base);
 }
 
@@ -308,6 +363,72 @@ static void test_no_data_empties_the_group(void **state)
 	assert_null(cluster_pick(c, d.rig.worker, NULL, 0));
 	clusters_release(&c, 1);
 	dns_fini(&d);
+}
+
+static void test_a_truncated_answer_is_asked_for_by_tcp(void **state)
+{
+	const char *ips[] = { "10.0.0.3", "10.0.0.1", "10.0.0.2", NULL };
+	struct cluster *c;
+	struct dns_rig d;
+
+	(void)state;
+	dns_init(&d, ips, 1);
+	d.server.truncates = true;
+	c = named(&d, "large.test", 80);
+	rig_serve(&d.rig, c);
+	await_endpoints(&d, c, "10.0.0.1:80 10.0.0.2:80 10.0.0.3:80");
+	assert_int_equal(d.server.tcp_questions, 1);
+	assert_string_equal(d.server.asked, "large.test");
+	/* Its TTL counts as well, and so does what it says next. */
+	set_ips(&d, "10.0.0.4", NULL);
+	await_endpoints(&d, c, "10.0.0.4:80");
+	d.server.rcode = 3;
+	await_endpoints(&d, c, "");
+	clusters_release(&c, 1);
+	dns_fini(&d);
+}
+
+/* The proxy ends while the thread waits for its answer. */
+static void test_the_end_while_asked_by_tcp(void **state)
+{
+	struct cluster *c;
+	struct dns_rig d;
+
+	(void)state;
+	dns_init(&d, NULL, 0);
+	d.server.truncates = true;
+	c = named(&d, "large.test", 80);
+	rig_serve(&d.rig, c);
+	await_questions(&d, 1);
+	while (d.server.tcp_questions == 0)
+		dns_turn(&d);
+	clusters_release(&c, 1);
+	dns_fini(&d);
+}
+
+static void test_answers_as_they_come(void **state)
+{
+	/* www.test CNAME a.test (TTL 5); a.test A 10.0.0.1 (TTL 60), twice */
+	static const unsigned char answer[] =
+		"\0\1\x81\x80\0\1\0\3\0\0\0\0" "\3www\4test\0\0\1\0\1"
+		"\xc0\x0c\0\5\0\1\0\0\0\5\0\x04\1a\xc0\x10"
+		"\xc0\x26\0\1\0\1\0\0\0\x3c\0\4\x0a\0\0\1"
+		"\xc0\x26\0\1\0\1\0\0\0\x3c\0\4\x0a\0\0\1";
+	struct sockaddr_storage out[4];
+	unsigned ttl;
+	size_t count;
+
+	(void)state;
+	assert_true(dns_answer_parse(answer, sizeof(answer) - 1, AF_INET, out, 4, &count, &ttl));
+	assert_int_equal(count, 1);
+	assert_int_equal(ttl, 5);
+	assert_int_equal(((struct sockaddr_in *)&out[0])->sin_addr.s_addr, htonl(0x0a000001));
+	assert_true(dns_answer_parse(answer, sizeof(answer) - 1, AF_INET6, out, 4, &count, &ttl));
+	assert_int_equal(count, 0);
+	assert_int_equal(ttl, 0);
+	/* Cut off anywhere it is refused, or has fewer records than it says. */
+	for (size_t len = 0; len < sizeof(answer) - 1; len++)
+		assert_false(dns_answer_parse(answer, len, AF_INET, out, 4, &count, &ttl));
 }
 
 /* The first failure ends the waiting for readiness as an answer does. */
@@ -502,6 +623,9 @@ int main(void)
 		cmocka_unit_test(test_ttl_zero_waits_for_the_refresh_rate),
 		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_no_data_empties_the_group),
+		cmocka_unit_test(test_a_truncated_answer_is_asked_for_by_tcp),
+		cmocka_unit_test(test_the_end_while_asked_by_tcp),
+		cmocka_unit_test(test_answers_as_they_come),
 		cmocka_unit_test(test_a_first_failure_counts_as_an_answer),
 		cmocka_unit_test(test_a_logical_host_takes_the_first_address),
 		cmocka_unit_test(test_clusters_share_a_name),
