@@ -21,38 +21,14 @@ struct cluster_registry {
 	TAILQ_HEAD(, endpoint_set) retired;	/* owned; until the workers have let go of them */
 };
 
-/* One address that is to be published. */
-struct candidate {
-	struct sockaddr_storage sockaddr;
-	socklen_t sockaddr_len;
-	uint32_t weight;
-	bool healthy;
-	uint32_t order;
-};
-
-struct candidates {
-	struct candidate *items;	/* owned */
-	uint32_t count, room;
-};
-
 /* --- sets --------------------------------------------------------------------------------------- */
-
-static void set_free(struct endpoint_set *set)
-{
-	if (set == NULL)
-		return;
-	for (uint32_t i = 0; i < set->count; i++)
-		endpoint_unref(&set->entries[i].endpoint);
-	free(set->by_address);
-	free(set);
-}
 
 static void on_set_unused(void *arg)
 {
 	struct endpoint_set *set = arg;
 
 	TAILQ_REMOVE(&set->registry->retired, set, retired_link);
-	set_free(set);
+	endpoint_set_free(set);
 }
 
 /* Workers may be looking at it in this very turn. */
@@ -60,92 +36,6 @@ static void set_retire(struct cluster_registry *r, struct endpoint_set *set)
 {
 	TAILQ_INSERT_TAIL(&r->retired, set, retired_link);
 	workers_quiesce(r->workers, r->worker_count, r->base, on_set_unused, set);
-}
-
-static struct endpoint *set_find(const struct endpoint_set *set, const struct sockaddr_storage *address,
-				 socklen_t len)
-{
-	uint32_t low = 0, high = set != NULL ? set->count : 0;
-
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-		struct endpoint *e = set->entries[set->by_address[middle]].endpoint;
-		int order = endpoint_compare(e, address, len);
-
-		if (order == 0)
-			return e;
-		if (order < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
-}
-
-static int by_address(const void *a, const void *b, void *arg)
-{
-	const struct endpoint_set *set = arg;
-	const struct endpoint *y = set->entries[*(const uint32_t *)b].endpoint;
-
-	return endpoint_compare(set->entries[*(const uint32_t *)a].endpoint, &y->sockaddr,
-				y->sockaddr_len);
-}
-
-/* The endpoint of this address goes on living, with its counters and connections. */
-static void set_add(struct endpoint_set *set, const struct endpoint_set *old, const struct candidate *c)
-{
-	struct endpoint *e = set_find(old, &c->sockaddr, c->sockaddr_len);
-
-	e = e != NULL ? endpoint_ref(e) : endpoint_create(&c->sockaddr, c->sockaddr_len);
-	e->weight = c->weight;
-	e->healthy = c->healthy;
-	set->entries[set->count++] = (struct set_entry){ e, c->weight, c->healthy };
-}
-
-static struct endpoint_set *set_create(struct cluster_registry *r, const struct candidates *all,
-				       const struct endpoint_set *old)
-{
-	struct endpoint_set *set = calloc(1, sizeof(*set) + all->count * sizeof(set->entries[0]));
-
-	must(set != NULL);
-	set->serial = ++r->next_serial;
-	set->registry = r;
-	for (uint32_t i = 0; i < all->count; i++)
-		if (all->items[i].healthy)
-			set_add(set, old, &all->items[i]);
-	set->healthy_count = set->count;
-	for (uint32_t i = 0; i < all->count; i++)
-		if (!all->items[i].healthy)
-			set_add(set, old, &all->items[i]);
-	for (uint32_t i = 1; i < set->healthy_count; i++)
-		set->weighted |= set->entries[i].weight != set->entries[0].weight;
-	set->by_address = calloc(set->count + 1, sizeof(*set->by_address));
-	must(set->by_address != NULL);
-	for (uint32_t i = 0; i < set->count; i++)
-		set->by_address[i] = i;
-	qsort_r(set->by_address, set->count, sizeof(*set->by_address), by_address, set);
-	return set;
-}
-
-static bool set_says(const struct endpoint_set *set, const struct candidates *all)
-{
-	uint32_t healthy = 0, unhealthy = 0;
-
-	if (set == NULL || set->count != all->count)
-		return false;
-	for (uint32_t i = 0; i < all->count; i++) {
-		const struct candidate *c = &all->items[i];
-		uint32_t at = c->healthy ? healthy++ : set->healthy_count + unhealthy++;
-		const struct set_entry *e;
-
-		if (at >= (c->healthy ? set->healthy_count : set->count))
-			return false;
-		e = &set->entries[at];
-		if (e->weight != c->weight || e->healthy != c->healthy ||
-		    endpoint_compare(e->endpoint, &c->sockaddr, c->sockaddr_len) != 0)
-			return false;
-	}
-	return true;
 }
 
 /* --- telling the workers that an endpoint left ------------------------------------------------ */
@@ -181,7 +71,7 @@ static void tell_left(struct cluster_registry *r, const struct endpoint_set *old
 	for (uint32_t i = 0; old != NULL && i < old->count; i++) {
 		struct endpoint *e = old->entries[i].endpoint;
 
-		if (set_find(set, &e->sockaddr, e->sockaddr_len) == NULL)
+		if (endpoint_set_find(set, &e->sockaddr, e->sockaddr_len) == NULL)
 			say_farewell(r, e);
 	}
 }
@@ -300,8 +190,9 @@ static void publish(struct cluster_state *s)
 			add_resolved(&all, t);
 	}
 	drop_repeats(&all);
-	if (!set_says(old, &all)) {
-		set = set_create(s->registry, &all, old);
+	if (!endpoint_set_says(old, &all)) {
+		set = endpoint_set_create(++s->registry->next_serial, &all, old);
+		set->registry = s->registry;
 		atomic_store_explicit(&s->set, set, memory_order_release);
 		tell_left(s->registry, old, set);
 		if (old != NULL)
@@ -379,7 +270,7 @@ static void state_free(struct cluster_registry *r, struct cluster_state *s)
 	for (unsigned i = 0; i < WORKERS_MAX; i++)
 		balancer_free(&s->balancers[i]);
 	tell_left(r, set, NULL);
-	set_free(set);
+	endpoint_set_free(set);
 	free(s->name);
 	free(s);
 }
@@ -447,7 +338,7 @@ void cluster_registry_free(struct cluster_registry **rp)
 		state_free(r, s);
 	while ((set = TAILQ_FIRST(&r->retired)) != NULL) {
 		TAILQ_REMOVE(&r->retired, set, retired_link);
-		set_free(set);
+		endpoint_set_free(set);
 	}
 	resolver_free(&r->resolver);
 	event_free(r->sweep);

@@ -35,6 +35,30 @@ struct endpoint_set {
 	struct set_entry entries[];
 };
 
+/* One address that is to be published. */
+struct candidate {
+	struct sockaddr_storage sockaddr;
+	socklen_t sockaddr_len;
+	uint32_t weight;
+	bool healthy;
+	uint32_t order;
+};
+
+struct candidates {
+	struct candidate *items;	/* owned */
+	uint32_t count, room;
+};
+
+/* `old` lends its endpoints where addresses are the same; may be NULL. */
+struct endpoint_set *endpoint_set_create(uint64_t serial, const struct candidates *all,
+					 const struct endpoint_set *old);
+void endpoint_set_free(struct endpoint_set *set);
+/* NULL: not in it. `set` may be NULL. */
+struct endpoint *endpoint_set_find(const struct endpoint_set *set, const struct sockaddr_storage *address,
+				   socklen_t len);
+/* Would a set of these be the same? */
+bool endpoint_set_says(const struct endpoint_set *set, const struct candidates *all);
+
 struct endpoint *endpoint_create(const struct sockaddr_storage *address, socklen_t len);
 int endpoint_compare(const struct endpoint *e, const struct sockaddr_storage *address, socklen_t len);
 
