@@ -129,7 +129,8 @@ void stream_answer(struct stream *s, const struct local_reply *r)
 		stream_done(s);
 		return;
 	}
-	*m = (struct message){ .version = HTTP_1_1 };
+	/* What follows a refused upgrade may be the other protocol's: nothing more is read as HTTP. */
+	*m = (struct message){ .version = HTTP_1_1, .close = s->request != NULL && s->request->upgrade };
 	headers_init(&m->headers, s->arena, 16);
 	if (is_grpc(s->request))
 		make_grpc(s, m, r);

@@ -180,27 +180,38 @@ static void on_stream_idle(struct timer *t)
 		.details = "stream_idle_timeout", .flags = RESPONSE_FLAG_SI });
 }
 
-/* Headers as the proxy vouches for them, and the one spelling of the path that routing, policy and
- * upstream see (spec/http.md 14, 21-24). False: it was answered. */
-static bool prepare_request(struct stream *s)
+/* The one spelling of the path that routing, policy and upstream see. False: it was answered. */
+static bool normalize_path(struct stream *s)
 {
 	const struct proxy_settings *settings = s->use->snapshot->settings;
-	struct slice path;
+	struct slice path = s->request->path;
 
-	if (!slice_eq(s->request->method, SLICE("CONNECT"))) {
-		switch (path_normalize(settings->mesh.path_normalization,
-				       s->request->path, s->arena, &path)) {
-		case PATH_REFUSED:
-			stream_answer(s, &(struct local_reply){ .status = 400, .plain = true,
-				.details = "path_normalization_failed" });
-			return false;
-		case PATH_CHANGED:
-		case PATH_SAME:
-			s->request->path = path;
-			break;
-		}
+	if (slice_eq(s->request->method, SLICE("CONNECT")))
+		return true;
+	if (path.len == 0 || path.at[0] != '/') {	/* OPTIONS * */
+		stream_answer(s, &(struct local_reply){ .status = 404, .plain = true,
+			.details = "absolute_path_rejected" });
+		return false;
 	}
-	return downstream_forwarded(s->downstream, s->request, s->arena, &s->x);
+	if (path_normalize(settings->mesh.path_normalization, path, s->arena, &path) == PATH_REFUSED) {
+		stream_answer(s, &(struct local_reply){ .status = 400, .plain = true,
+			.details = "path_normalization_failed" });
+		return false;
+	}
+	s->request->path = path;
+	return true;
+}
+
+/* Path and headers as the proxy vouches for them (spec/http.md 14, 21-24). False: it was answered. */
+static bool prepare_request(struct stream *s)
+{
+	if (!normalize_path(s))
+		return false;
+	if (downstream_forwarded(s->downstream, s->request, s->arena, &s->x))
+		return true;
+	stream_answer(s, &(struct local_reply){ .status = 400, .plain = true,
+		.details = "forwarded_for_too_long" });
+	return false;
 }
 
 /* The route table for this authority: the connection's own, or that of the equal server (D5). */
