@@ -19,6 +19,7 @@ static void release_endpoint(struct stream *s, bool failed)
 {
 	if (s->endpoint == NULL)
 		return;
+	atomic_fetch_sub_explicit(&s->endpoint->active, 1, memory_order_relaxed);
 	if (failed)
 		atomic_fetch_add_explicit(&s->endpoint->failures, 1, memory_order_relaxed);
 	if (failed && s->tried_count < STREAM_TRIED_MAX)
@@ -166,6 +167,8 @@ void stream_pick(struct stream *s)
 			.flags = RESPONSE_FLAG_UH });
 		return;
 	}
+	atomic_fetch_add_explicit(&s->endpoint->active, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&s->endpoint->requests, 1, memory_order_relaxed);
 	s->x.upstream_host = arena_slice(s->arena, s->endpoint->text);
 	s->attempts++;
 	apply_route(s);

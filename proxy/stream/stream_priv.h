@@ -54,7 +54,7 @@ struct stream {
 	unsigned checks;			/* questions asked for this request */
 
 	/* the attempt */
-	struct endpoint *endpoint;		/* one reference; the pool counts it active */
+	struct endpoint *endpoint;		/* one reference, counted active */
 	struct pool_request pool_request;
 	struct codec_stream *up;
 	struct endpoint *tried[STREAM_TRIED_MAX];
