@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sallyport/log.h"
 
@@ -16,7 +17,24 @@ void problems_fini(struct problems *ps)
 	for (size_t i = 0; i < ps->count; i++)
 		free(ps->items[i].text);
 	free(ps->items);
+	for (size_t i = 0; i < ps->file_count; i++)
+		free(ps->files[i]);
+	free(ps->files);
 	problems_init(ps);
+}
+
+/* Problems outlive the documents that they point into: the name is kept once for all of its file. */
+static const char *keep_file(struct problems *ps, const char *file)
+{
+	if (file == NULL)
+		return NULL;
+	for (size_t i = ps->file_count; i > 0; i--)	/* most often it is the last one */
+		if (strcmp(ps->files[i - 1], file) == 0)
+			return ps->files[i - 1];
+	ps->files = realloc(ps->files, (ps->file_count + 1) * sizeof(*ps->files));
+	if (ps->files == NULL || (ps->files[ps->file_count] = strdup(file)) == NULL)
+		fatal("out of memory: file of a problem");
+	return ps->files[ps->file_count++];
 }
 
 enum outcome problem_add(struct problems *ps, enum severity severity, struct where where,
@@ -44,6 +62,7 @@ enum outcome problem_add(struct problems *ps, enum severity severity, struct whe
 	if (vasprintf(&text, fmt, args) < 0)
 		fatal("out of memory: text of a problem");
 	va_end(args);
+	where.file = keep_file(ps, where.file);
 	p = &ps->items[ps->count++];
 	*p = (struct problem){ .severity = severity, .where = where, .text = text };
 	return FAILED;

@@ -6,7 +6,7 @@
  * them, each pointing at the line to change; `sallyport -c` prints one a line as
  *     file:line:column: [warning: |note: ]kind namespace/name: path: what is wrong
  *
- * Owner    the caller of problems_init(); texts are copied. Thread: one at a time. */
+ * Owner    the caller of problems_init(); texts and file names are copied. Thread: one at a time. */
 #ifndef SALLYPORT_PROBLEM_H
 #define SALLYPORT_PROBLEM_H
 
@@ -17,7 +17,7 @@
 enum outcome { OK, AGAIN, CLOSED, FAILED };
 
 struct where {
-	const char *file;	/* borrowed: lives as long as the resource set that was read */
+	const char *file;	/* borrowed: of the resource set that was read, or of its problems */
 	unsigned line, column;	/* from 1; 0: unknown */
 };
 
@@ -33,6 +33,8 @@ struct problems {
 	struct problem *items;
 	size_t count, capacity;
 	size_t errors, warnings;
+	char **files;		/* owned: the names that items point to */
+	size_t file_count;
 	size_t dropped;		/* beyond PROBLEMS_MAX: counted only */
 };
 
