@@ -101,9 +101,13 @@ static struct bound *find_bound(struct proxy *p, const char *key)
 
 static void close_bound(struct proxy *p, struct bound *b, bool close_sockets)
 {
+	const struct sockaddr_un *un = (const struct sockaddr_un *)&b->bind.address;
+
 	TAILQ_REMOVE(&p->bound, b, link);
 	for (unsigned i = 0; close_sockets && i < p->worker_count; i++)
 		close(b->fds[i]);
+	if (un->sun_family == AF_UNIX && un->sun_path[0] != '\0')
+		unlink(un->sun_path);
 	free(b);
 }
 
@@ -358,13 +362,8 @@ static void free_all(struct proxy *p)
 	for (unsigned i = 0; i < p->worker_count; i++)
 		worker_free(&p->workers[i]);
 	access_log_close(&p->log);
-	while ((b = TAILQ_FIRST(&p->bound)) != NULL) {
-		const struct sockaddr_un *un = (const struct sockaddr_un *)&b->bind.address;
-
-		if (un->sun_family == AF_UNIX && un->sun_path[0] != '\0')
-			unlink(un->sun_path);
+	while ((b = TAILQ_FIRST(&p->bound)) != NULL)
 		close_bound(p, b, false);
-	}
 	if (p->base != NULL)
 		event_base_free(p->base);
 }
