@@ -19,6 +19,9 @@ PATH=$build:$build/tools:$top/reg-tests/tools:$PATH
 SALLYPORT_SOCKET=$PWD/admin.sock
 export PATH SALLYPORT_SOCKET
 
+# What a failed block left running would hold its output open.
+trap '[ $? -eq 0 ] || { jobs -p >jobs.out; kill $(cat jobs.out); } 2>/dev/null' EXIT
+
 # 127.a.b.c from the digits that varnishtest draws for this test's folder.
 own_address() {
 	hash=$(pwd | cksum | cut -d ' ' -f 1)
@@ -135,6 +138,17 @@ ask() {
 # head_of NAME: this field of the last response to `ask`.
 head_of() {
 	sed -n "s/^$1: \(.*\)\$/\1/Ip" head | tr -d '\r'
+}
+
+# more N: so many more answers have come to load.py.
+more() {
+	goal=$(($(cat load.count 2>/dev/null || echo 0) + $1))
+	await eval '[ "$(cat load.count)" -ge $goal ]'
+}
+
+# loaded FIELD: of what load.py found out, once it has ended.
+loaded() {
+	jq -c ".$1" load.json
 }
 
 # free_port NAME …: ports below those that the kernel gives to clients, free on every address.
