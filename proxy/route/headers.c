@@ -134,11 +134,16 @@ static const struct headers_policy *destination_policy(const struct route_target
 void route_apply_request(const struct route *r, const struct route_target *target,
 			 struct message *request, const struct exchange *x, struct arena *a)
 {
-	const struct headers_policy *route = r->source->headers, *to = destination_policy(target);
-	const struct http_rewrite *w = r->source->rewrite;
+	const struct headers_policy *route, *to;
+	const struct http_rewrite *w;
 	struct editing e = { &request->headers, x, a, { RANK_NONE, NO_SLICE } };
 	struct slice path;
 
+	if (!r->edits_request)
+		return;
+	route = r->source->headers;
+	to = destination_policy(target);
+	w = r->source->rewrite;
 	apply_levels(route != NULL ? &route->request : NULL, to != NULL ? &to->request : NULL,
 		     r->fused_headers, &e);
 	if (w != NULL && w->authority.len != 0)
@@ -156,9 +161,13 @@ void route_apply_request(const struct route *r, const struct route_target *targe
 void route_apply_response(const struct route *r, const struct route_target *target,
 			  struct message *response, const struct exchange *x, struct arena *a)
 {
-	const struct headers_policy *route = r->source->headers, *to = destination_policy(target);
+	const struct headers_policy *route, *to;
 	struct editing e = { &response->headers, x, a, { RANK_NONE, NO_SLICE } };
 
+	if (!r->edits_response)
+		return;
+	route = r->source->headers;
+	to = destination_policy(target);
 	apply_levels(route != NULL ? &route->response : NULL, to != NULL ? &to->response : NULL,
 		     r->fused_headers, &e);
 }

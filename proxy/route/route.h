@@ -31,19 +31,22 @@ struct route_match;		/* a match item, compiled */
 struct regex;
 
 struct route {
+	/* What each request needs stands first, in one cache line: with many routes the rest is cold. */
 	enum route_action action;
+	bool catch_all;				/* 6.9: stands behind all others of its virtual host */
+	bool path_alone;			/* holds wherever its path condition holds */
+	bool edits_request, edits_response;	/* there is something to apply */
+	const struct route_match *matcher;	/* NULL: matches all */
+	LIST(struct route_target) targets;	/* ROUTE_FORWARD; those of weight 0 removed */
+	int64_t timeout_ms;			/* 0: none */
 	struct slice name;			/* "name.matchName" forms; absent: unnamed */
+
 	const struct http_route *source;	/* what it was compiled from: rewrite, headers, redirect … */
 	const struct virtual_service *service;
 	const struct http_match *match;		/* NULL: matches all */
-	LIST(struct route_target) targets;	/* ROUTE_FORWARD; those of weight 0 removed */
 	uint64_t weight_sum;
-	bool fused_headers;			/* one destination was written: 7.6 precedence */
-	int64_t timeout_ms;			/* 0: none */
 	uint32_t index;				/* in its virtual host, after ordering */
-	bool catch_all;				/* 6.9: stands behind all others of its virtual host */
-	bool path_alone;			/* holds wherever its path condition holds */
-	const struct route_match *matcher;	/* NULL: matches all */
+	bool fused_headers;			/* one destination was written: 7.6 precedence */
 	const struct regex *rewrite_regex;	/* of uriRegexRewrite; NULL: none */
 };
 

@@ -171,10 +171,31 @@ static const struct regex *compiled_rewrite(struct route_compiler *c, const stru
 	return place->result;
 }
 
+static bool has_ops(const struct header_ops *o)
+{
+	return o->set.count > 0 || o->add.count > 0 || o->remove.count > 0;
+}
+
+/* Whether requests or responses of this route have to be edited at all. */
+static void note_edits(struct route *r)
+{
+	const struct headers_policy *own = r->source->headers;
+
+	r->edits_request = r->source->rewrite != NULL || (own != NULL && has_ops(&own->request));
+	r->edits_response = own != NULL && has_ops(&own->response);
+	for (size_t i = 0; i < r->source->route.count; i++) {
+		const struct headers_policy *to = &r->source->route.items[i].headers;
+
+		r->edits_request |= has_ops(&to->request);
+		r->edits_response |= has_ops(&to->response);
+	}
+}
+
 void route_compile(struct route_compiler *c, struct route *r)
 {
 	const struct http_rewrite *w = r->source->rewrite;
 
+	note_edits(r);
 	r->catch_all = r->match == NULL || http_match_is_catch_all(r->match);
 	if (r->match != NULL)
 		r->matcher = compiled_match(c, r->match);
@@ -384,6 +405,7 @@ static void try_candidates(void *arg, struct path_candidates c)
 		if (c.answered ? r->path_alone || route_match_holds_but_uri(m, s->view) :
 				 route_match_holds(m, s->view)) {
 			s->best = c.at[i];
+			__builtin_prefetch(r->targets.items);
 			return;
 		}
 	}

@@ -18,10 +18,9 @@ static const struct cluster *reached_cluster(const struct stream *s)
 /* The path and authority that the destination will see, where the route rewrites them. */
 static void describe_rewrite(struct stream *s, struct check_request *q)
 {
-	const struct http_route *source = s->route->source;
 	struct message copy = *s->request;
 
-	if (source->rewrite == NULL && source->headers == NULL && s->target->headers == NULL)
+	if (!s->route->edits_request)
 		return;
 	copy.headers.items = arena_array(s->arena, struct header, copy.headers.capacity + 8);
 	memcpy(copy.headers.items, s->request->headers.items,
