@@ -7,7 +7,7 @@
 
 shop=http://shop.example
 issuer=https://issuer.example
-http=8080
+: "${http:=8080}"
 
 # edge FILE …: authz/edge.yaml and these documents are the configuration, as conf/edge.yaml.
 edge() {
@@ -30,6 +30,16 @@ bearer() {
 	ask "$@" -H "Authorization: Bearer $(cat "$name.jwt")"
 }
 
+# becomes EXPECTED command …: after a while the output is this.
+becomes() {
+	await same "$@"
+}
+same() {
+	expected=$1
+	shift
+	[ "$("$@" 2>&1)" = "$expected" ]
+}
+
 # upstream_head NAME URL [curl options]: the field NAME as the upstream got it; the path begins /head/.
 upstream_head() {
 	field=$1
@@ -50,15 +60,6 @@ counter() {
 # segment TEXT | segment <FILE: base64url without padding.
 segment() {
 	if [ $# -gt 0 ]; then printf '%s' "$1"; else cat; fi | openssl base64 -A | tr '+/' '-_' | tr -d '='
-}
-
-# issue [issuer.py options]: starts an issuer on issuer.jwks; $issuer_port and $issuer_pid afterwards.
-issue() {
-	rm -f issuer.port
-	issuer.py --port-file issuer.port "$@" issuer.jwks >issuer.log 2>&1 &
-	set_var issuer_pid $!
-	await test -s issuer.port
-	set_var issuer_port "$(cat issuer.port)"
 }
 
 # agent_pid: of the agent that the proxy runs; fails while there is none.

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A tiny issuer for tests and the demo: serves a JWKS file on 127.0.0.1, well or badly.
 
-    issuer.py [--port N] [--port-file FILE] [--log FILE] KEYS.jwks
+    issuer.py [--port N] [--port-file FILE] [--log FILE] [--certificate FOLDER] KEYS.jwks
 
 Prints the port it listens on. The keys file is read anew for every request, so that replacing it
-rotates the keys.
+rotates the keys. With --certificate it speaks TLS by tls.crt and tls.key of that folder.
 
-    /keys                               the keys file
+    /keys, /.well-known/jwks.json       the keys file
     /.well-known/openid-configuration   points to /keys
     /count                              how often /keys was asked for (does not count itself)
     /mode/NAME                          from now on /keys answers as NAME says:
@@ -22,6 +22,8 @@ import argparse
 import http.server
 import json
 import os
+import signal
+import ssl
 import sys
 import threading
 import time
@@ -91,7 +93,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         url = urllib.parse.urlsplit(self.path)
         query = urllib.parse.parse_qs(url.query)
-        if url.path == "/keys":
+        if url.path in ("/keys", "/.well-known/jwks.json"):
             with State.lock:
                 State.count += 1
                 mode = query.get("mode", [State.mode])[0]
@@ -115,13 +117,20 @@ def main():
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("--port-file", help="the port is written there when it listens")
     parser.add_argument("--log", help="append a line a request")
+    parser.add_argument("--certificate", help="folder of tls.crt and tls.key: speak TLS")
     parser.add_argument("keys", help="JWKS file")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     State.keys_file = args.keys
     if args.log:
         State.log = open(args.log, "a", encoding="utf-8")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", args.port), Handler)
     server.daemon_threads = True
+    if args.certificate:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(os.path.join(args.certificate, "tls.crt"),
+                            os.path.join(args.certificate, "tls.key"))
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     port = server.server_address[1]
     if args.port_file:
         with open(args.port_file + ".new", "w", encoding="ascii") as f:
