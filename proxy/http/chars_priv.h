@@ -5,7 +5,11 @@
 #ifndef SALLYPORT_PROXY_CHARS_PRIV_H
 #define SALLYPORT_PROXY_CHARS_PRIV_H
 
+#include <assert.h>
+
 #include "sallyport/slice.h"
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first byte is the lowest of a word");
 
 enum char_class {
 	CHAR_TOKEN = 1,		/* tchar of RFC 9110 5.6.2 */
@@ -45,13 +49,47 @@ static inline uint64_t load_word(const char *p)
 	return word;
 }
 
+/* Marks bytes of zero, the first one exactly (see word_controls()). */
+static inline uint64_t word_zeros(uint64_t word)
+{
+	return (word - BYTES_OF(1)) & ~word & BYTES_OF(0x80);
+}
+
 /* Nonzero where one of the eight bytes is below 0x20 or is 0x7f. Borrows may mark a byte above a
  * marked one too: an answer of zero is exact, the first mark (lowest address) as well. */
 static inline uint64_t word_controls(uint64_t word)
 {
-	uint64_t del = word ^ BYTES_OF(0x7f);
+	return ((word - BYTES_OF(0x20)) & ~word & BYTES_OF(0x80)) | word_zeros(word ^ BYTES_OF(0x7f));
+}
 
-	return (((word - BYTES_OF(0x20)) & ~word) | ((del - BYTES_OF(1)) & ~del)) & BYTES_OF(0x80);
+/* Are all eight bytes letters or `-`, as in most field names? */
+static inline bool word_is_plain(uint64_t word)
+{
+	uint64_t lower = word | BYTES_OF(0x20), dash = word ^ BYTES_OF('-');
+	uint64_t letters = (lower + BYTES_OF(0x80 - 'a')) & ~(lower + BYTES_OF(0x7f - 'z'));
+	uint64_t dashes = ~((dash & BYTES_OF(0x7f)) + BYTES_OF(0x7f));
+
+	/* sums of bytes below 0x80 do not carry */
+	return (word & BYTES_OF(0x80)) == 0 &&
+	       ((letters | dashes) & BYTES_OF(0x80)) == BYTES_OF(0x80);
+}
+
+/* Sixteen bytes at once; the compiler knows how on every machine. */
+typedef uint8_t bytes16 __attribute__((vector_size(16)));
+typedef uint64_t words2 __attribute__((vector_size(16)));
+
+static inline bytes16 load_bytes16(const char *p)
+{
+	bytes16 bytes;
+
+	memcpy(&bytes, p, sizeof(bytes));
+	return bytes;
+}
+
+/* 0xff for each byte below 0x20 or equal to 0x7f. */
+static inline words2 bytes16_controls(bytes16 bytes)
+{
+	return (words2)((bytes < 0x20) | (bytes == 0x7f));
 }
 
 /* Equal bytes, without a call: names are short. */

@@ -4,11 +4,26 @@
 #include "proxy/http/chars_priv.h"
 #include "proxy/http/http1_priv.h"
 
-/* Lower-cases up to the colon; returns it. The scanner has seen that there is one. */
-static char *lower_name(char *p)
+/* Lower-cases up to the colon; returns it. The scanner has seen that there is one, and only tchars
+ * before it, so that no carry of the sums below reaches a byte that counts. */
+static inline char *lower_name(char *p, const char *end)
 {
+	while (end - p >= 8) {
+		uint64_t word = load_word(p);
+		uint64_t colon = word_zeros(word ^ BYTES_OF(':'));
+		uint64_t capital = ((word + BYTES_OF(0x80 - 'A')) ^ (word + BYTES_OF(0x7f - 'Z'))) &
+				   BYTES_OF(0x80);
+
+		if (colon != 0)
+			capital &= (colon & -colon) - 1;
+		word |= capital >> 2;
+		memcpy(p, &word, 8);
+		if (colon != 0)
+			return p + __builtin_ctzll(colon) / 8;
+		p += 8;
+	}
 	for (; *p != ':'; p++)
-		*p |= (char)(((uint8_t)(*p - 'A') < 26) << 5);
+		*p = ascii_lower(*p);
 	return p;
 }
 
@@ -23,7 +38,7 @@ static void lower_in_place(struct slice s)
 /* One line at `at`; its end, behind the CRLF. */
 static char *split_line(char *at, char *end, struct slice *name, struct slice *value)
 {
-	char *colon = lower_name(at);
+	char *colon = lower_name(at, end);
 	char *from = colon + 1;
 	char *cr = memchr(from, '\r', (size_t)(end - from));
 	char *to = cr;
@@ -70,7 +85,7 @@ static enum fault take_field(struct message *m, struct slice name, struct slice 
 	default:
 		break;
 	}
-	headers_add(&m->headers, name, value);
+	headers_append(&m->headers, id, name, value);
 	return FAULT_NONE;
 }
 

@@ -63,19 +63,25 @@ static const char *skip_target(const char *p, const char *end)
 	return p;
 }
 
+/* First control byte, or one of the last few before `end` that may be one. */
+static inline const char *skip_to_control(const char *p, const char *end)
+{
+	for (; end - p >= 16; p += 16) {
+		words2 controls = bytes16_controls(load_bytes16(p));
+
+		if (controls[0] != 0)
+			return p + __builtin_ctzll(controls[0]) / 8;
+		if (controls[1] != 0)
+			return p + 8 + __builtin_ctzll(controls[1]) / 8;
+	}
+	return p;
+}
+
 /* First byte that cannot be in a field value, or `end`. */
-static const char *skip_value(const char *p, const char *end)
+static inline const char *skip_value(const char *p, const char *end)
 {
 	for (;;) {
-		while (end - p >= 8) {
-			uint64_t controls = word_controls(load_word(p));
-
-			if (controls != 0) {
-				p += __builtin_ctzll(controls) / 8;
-				break;
-			}
-			p += 8;
-		}
+		p = skip_to_control(p, end);
 		while (p < end && char_is(*p, CHAR_VALUE) && *p != '\t')
 			p++;
 		if (p == end || *p != '\t')
@@ -283,6 +289,8 @@ static const char *scan_fields(struct head_scan *s, uint32_t count_max, const ch
 			s->state = SCAN_STATE_NAME;
 			/* fall through */
 		case SCAN_STATE_NAME:
+			while (end - p >= 8 && word_is_plain(load_word(p)))
+				p += 8;
 			while (p < end && char_is(*p, CHAR_TOKEN))
 				p++;
 			if (p == end)

@@ -18,28 +18,40 @@ static_assert(HEADER_ID_COUNT <= 64, "a set of known fields is one word");
 #define OWN_FIELDS	(FIELD(CONNECTION) | FIELD(KEEP_ALIVE) | FIELD(PROXY_CONNECTION) | \
 			 FIELD(TRANSFER_ENCODING) | FIELD(CONTENT_LENGTH))
 
-/* Copies by words; *seen gathers the marks of control bytes. */
+/* Copies by words, the last ones overlapping; *seen gathers the marks of control bytes. */
 static inline char *copy_checked(char *to, const char *from, size_t len, uint64_t *seen)
 {
-	uint64_t word = 0;
-	size_t i = 0;
+	uint32_t first, last;
+	uint64_t head, tail;
 
-	for (; i + 8 <= len; i += 8) {
-		word = load_word(from + i);
-		*seen |= word_controls(word);
-		memcpy(to + i, &word, 8);
-	}
-	if (i == len)
-		return to + len;
-	if (len >= 8) {		/* the last eight again: the tail is among them */
-		word = load_word(from + len - 8);
-		memcpy(to + len - 8, &word, 8);
-		*seen |= word_controls(word);
-		return to + len;
-	}
-	for (; i < len; i++) {
-		to[i] = from[i];
-		*seen |= (uint64_t)((uint8_t)from[i] < 0x20 || from[i] == 0x7f);
+	if (len >= 16) {
+		bytes16 bytes = load_bytes16(from + len - 16);
+		words2 controls = bytes16_controls(bytes);
+
+		memcpy(to + len - 16, &bytes, 16);
+		for (size_t i = 0; i + 16 < len; i += 16) {
+			bytes = load_bytes16(from + i);
+			memcpy(to + i, &bytes, 16);
+			controls |= bytes16_controls(bytes);
+		}
+		*seen |= controls[0] | controls[1];
+	} else if (len >= 8) {
+		head = load_word(from);
+		tail = load_word(from + len - 8);
+		memcpy(to, &head, 8);
+		memcpy(to + len - 8, &tail, 8);
+		*seen |= word_controls(head) | word_controls(tail);
+	} else if (len >= 4) {
+		memcpy(&first, from, 4);
+		memcpy(&last, from + len - 4, 4);
+		memcpy(to, &first, 4);
+		memcpy(to + len - 4, &last, 4);
+		*seen |= word_controls((uint64_t)first << 32 | last);
+	} else {
+		for (size_t i = 0; i < len; i++) {
+			to[i] = from[i];
+			*seen |= !char_is(from[i], CHAR_VALUE);
+		}
 	}
 	return to + len;
 }
@@ -51,20 +63,33 @@ static inline char *copy(char *to, struct slice s)
 	return copy_checked(to, s.at, s.len, &ignored);
 }
 
+/* A token. Most names are letters and `-`, which are seen eight at a time. */
+static inline bool name_is_safe(struct slice name)
+{
+	size_t plain = 0;
+
+	while (plain + 8 <= name.len && word_is_plain(load_word(name.at + plain)))
+		plain += 8;
+	return name.len > 0 && chars_are(slice_from(name, plain), CHAR_TOKEN);
+}
+
 /* `name: value CRLF`, or nothing where that would not be one field line. */
 static inline char *write_field(struct http1 *h, char *p, const struct header *f)
 {
 	uint64_t controls = 0;
 	char *start = p;
 
+	if (f->id == HEADER_OTHER && !name_is_safe(f->name)) {
+		h->codec.unsafe_fields++;
+		return start;
+	}
 	p = copy(p, f->name);
 	*p++ = ':';
 	*p++ = ' ';
 	p = copy_checked(p, f->value.at, f->value.len, &controls);
 	*p++ = '\r';
 	*p++ = '\n';
-	if ((f->id == HEADER_OTHER && !is_token(f->name)) ||
-	    (controls != 0 && !chars_are(f->value, CHAR_VALUE))) {
+	if (controls != 0 && !chars_are(f->value, CHAR_VALUE)) {
 		h->codec.unsafe_fields++;
 		return start;
 	}

@@ -10,7 +10,7 @@
 
 #define HEADERS_FIRST_CAPACITY	16
 #define HEADERS_COUNT_MAX	UINT16_MAX	/* first[] holds an index + 1 */
-#define NAME_SLOTS		256		/* power of two, several times the known names */
+#define NAME_SLOTS		256		/* as many as name_slot() tells apart */
 
 static const struct slice names[HEADER_ID_COUNT] = {
 #define X(id, name) [HEADER_##id] = { name, sizeof(name) - 1 },
@@ -24,13 +24,14 @@ static_assert(HEADER_ID_COUNT < UINT8_MAX, "a slot holds an id in one byte");
 /* Open addressing; written before main() and only read after. */
 static uint8_t name_slots[NAME_SLOTS];
 
-/* Three bytes and the length tell the known names apart well enough. */
+/* Three bytes and the length tell the known names apart; the factor was chosen so that only two of
+ * them share a slot. */
 static inline unsigned name_slot(const char *at, size_t len)
 {
-	unsigned mix = (unsigned)len * 41 + (uint8_t)at[0] * 7u + (uint8_t)at[len - 1] * 13u +
-		       (uint8_t)at[len / 2] * 29u;
+	uint32_t key = (uint8_t)len | (uint32_t)(uint8_t)at[0] << 8 |
+		       (uint32_t)(uint8_t)at[len / 2] << 16 | (uint32_t)(uint8_t)at[len - 1] << 24;
 
-	return (mix ^ mix >> 8) % NAME_SLOTS;
+	return key * 0x8a05a7u >> 24;
 }
 
 __attribute__((constructor)) static void fill_name_slots(void)
@@ -86,8 +87,8 @@ static void grow(struct headers *h)
 	h->capacity *= 2;
 }
 
-static struct header *append(struct headers *h, enum header_id id, struct slice name,
-			     struct slice value)
+struct header *headers_append(struct headers *h, enum header_id id, struct slice name,
+			      struct slice value)
 {
 	struct header *f;
 
@@ -102,12 +103,12 @@ static struct header *append(struct headers *h, enum header_id id, struct slice 
 
 struct header *headers_add(struct headers *h, struct slice name, struct slice value)
 {
-	return append(h, header_id_of(name), name, value);
+	return headers_append(h, header_id_of(name), name, value);
 }
 
 struct header *headers_add_id(struct headers *h, enum header_id id, struct slice value)
 {
-	return append(h, id, names[id], value);
+	return headers_append(h, id, names[id], value);
 }
 
 static inline bool is_named(const struct header *f, enum header_id id, struct slice name)
@@ -189,7 +190,7 @@ static void set(struct headers *h, enum header_id id, struct slice name, struct 
 	struct header *f = find(h, id, name);
 
 	if (f == NULL) {
-		append(h, id, name, value);
+		headers_append(h, id, name, value);
 		return;
 	}
 	f->value = value;

@@ -134,6 +134,9 @@ struct slice headers_joined(const struct headers *h, struct slice name, struct a
  * before may be stale after it: the list can move. */
 struct header *headers_add(struct headers *h, struct slice name, struct slice value);
 struct header *headers_add_id(struct headers *h, enum header_id id, struct slice value);
+/* headers_add() for who knows already what header_id_of() says of the name. */
+struct header *headers_append(struct headers *h, enum header_id id, struct slice name,
+			      struct slice value);
 /* Replaces all lines of that name by one, at the place of the first; appends where there is none. */
 void headers_set(struct headers *h, struct slice name, struct slice value);
 void headers_set_id(struct headers *h, enum header_id id, struct slice value);

@@ -834,6 +834,49 @@ static void a_head_in_single_bytes_is_not_scanned_again(void **state)
 	peer_close(&p);
 }
 
+static bool is_accepted(const char *bytes, size_t len)
+{
+	struct peer p;
+	bool accepted;
+
+	peer_open(&p, worker, true);
+	peer_feed(&p, slice_make(bytes, len));
+	accepted = strncmp(peer_events(&p), "head ", 5) == 0;
+	peer_close(&p);
+	return accepted;
+}
+
+/* Bytes are looked at by eights and sixteens: none may slip through at any place. */
+static void every_byte_at_every_place(void **state)
+{
+	static const char tchars[] = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+				     "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	static const char request[] = "GET /abcdefghijklmnopqrst HTTP/1.1\r\n" HOST
+				      "abc-efghijklmnopqrst: v\r\ny: 0123456789abcdefghijklmnopqrstu\r\n\r\n";
+	char bytes[sizeof(request)];
+	size_t target = 5, name = strstr(request, "abc-") - request, value = strstr(request, "0123") - request;
+
+	(void)state;
+	for (int c = 0; c < 256; c++) {
+		bool tchar = c != 0 && strchr(tchars, c) != NULL;
+
+		for (size_t at = 0; at < 20; at++) {
+			memcpy(bytes, request, sizeof(request));
+			bytes[target + at] = (char)c;
+			assert_int_equal(is_accepted(bytes, sizeof(bytes) - 1), c > 0x20 && c < 0x7f);
+			memcpy(bytes, request, sizeof(request));
+			bytes[name + at] = (char)c;
+			assert_int_equal(is_accepted(bytes, sizeof(bytes) - 1), tchar || (c == ':' && at > 0));
+		}
+		for (size_t at = 0; at < 31; at++) {
+			memcpy(bytes, request, sizeof(request));
+			bytes[value + at] = (char)c;
+			assert_int_equal(is_accepted(bytes, sizeof(bytes) - 1),
+					 c == '\t' || (c >= 0x20 && c != 0x7f));
+		}
+	}
+}
+
 static int set_up(void **state)
 {
 	(void)state;
@@ -877,6 +920,7 @@ int main(void)
 		TEST(upgrade_bytes_are_held),
 		TEST(unread_responses_hold_up_requests),
 		TEST(a_head_in_single_bytes_is_not_scanned_again),
+		TEST(every_byte_at_every_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

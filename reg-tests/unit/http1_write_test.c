@@ -236,6 +236,39 @@ static void what_could_end_a_line_does_not_leave(void **state)
 	peer_close(&p);
 }
 
+static void every_byte_at_every_place_of_a_field(void **state)
+{
+	static const char text[] = "abc-efghijklmnopqrstuvw";
+	char name[sizeof(text)], value[sizeof(text)];
+
+	(void)state;
+	for (size_t at = 0; at < sizeof(text) - 1; at++) {
+		struct message m = { .status = 200 };
+		struct codec_stream *cs;
+		unsigned unsafe = 0;
+		struct peer p;
+
+		peer_open(&p, worker, true);
+		p.quiet = true;
+		peer_feed(&p, SLICE(GET));
+		headers_init(&m.headers, p.arena, 0);
+		for (int c = 0; c < 256; c++) {
+			memcpy(name, text, sizeof(text));
+			memcpy(value, text, sizeof(text));
+			name[at] = value[at] = (char)c;
+			headers_add(&m.headers, arena_slice(p.arena, slice_make(name, sizeof(name) - 1)), SLICE("v"));
+			headers_add(&m.headers, SLICE("n"), arena_slice(p.arena, slice_make(value, sizeof(value) - 1)));
+			unsafe += !header_is_safe(slice_make(name, sizeof(name) - 1), SLICE("v"));
+			unsafe += !header_is_safe(SLICE("n"), slice_make(value, sizeof(value) - 1));
+		}
+		cs = p.stream;
+		p.stream = NULL;
+		codec_send_head(cs, &m, true);
+		assert_int_equal(p.codec->unsafe_fields, unsafe);
+		peer_close(&p);
+	}
+}
+
 static void an_unsafe_request_line_is_never_sent(void **state)
 {
 	static const struct slice parts[][3] = {
@@ -399,6 +432,7 @@ int main(void)
 		TEST(interim_responses),
 		TEST(framing_of_requests),
 		TEST(what_could_end_a_line_does_not_leave),
+		TEST(every_byte_at_every_place_of_a_field),
 		TEST(an_unsafe_request_line_is_never_sent),
 		TEST(too_little_and_too_much),
 		TEST(a_chunk_goes_on_where_it_was_cut),
