@@ -272,6 +272,16 @@ static void on_request_head(void *owner, struct message *m, bool end)
 	stream_authorize(s);
 }
 
+/* A well-formed request that lacks something, or comes too slowly, breaks no protocol
+ * (spec/http.md 27). */
+static uint32_t refusal_flags(const struct refusal *why)
+{
+	bool well_formed = why->status == 408 || why->status == 417 ||
+			   strcmp(why->details, "missing_host_header") == 0;
+
+	return well_formed ? 0 : RESPONSE_FLAG_DPE;
+}
+
 static void on_request_refused(void *owner, const struct refusal *why, struct message *partial)
 {
 	struct stream *s = owner;
@@ -281,7 +291,7 @@ static void on_request_refused(void *owner, const struct refusal *why, struct me
 	count_up(&s->server->counters.protocol_errors, 1);
 	stream_answer(s, &(struct local_reply){
 		.status = why->status, .body = slice_of(why->body), .details = why->details,
-		.flags = why->status == 404 || why->status == 417 ? 0 : RESPONSE_FLAG_DPE, .plain = true });
+		.flags = refusal_flags(why), .plain = true });
 }
 
 static void redirect_to_https(struct stream *s)
