@@ -3,24 +3,29 @@
 """Bytes in, bytes out: a table of raw HTTP/1 exchanges through the proxy, with an upstream that
 records every byte it gets.
 
-    raw_http.py TABLE --edge SOCKET --origin SOCKET --log FILE [--only TEXT]
+    raw_http.py TABLE --edge SOCKET --origin SOCKET --log FILE [--tls SOCKET] [--host HOST]
+                           [--once] [--only TEXT]
 
 The table has one case after the other; every line begins with its kind:
 
     == TITLE                what the case shows
     C LINE                  what the client sends, CRLF behind it; a \\ at the end of the line: no CRLF
-    L LINE                  a request line; `Host: h` and the empty line follow
+    L LINE                  a request line; `Host` (h, or what --host says) and the empty line follow
     H VALUE                 a complete `GET / HTTP/1.1` with that Host
-    F LINE                  a field line of a complete `GET / HTTP/1.1` with `Host: h`
-    P LINE                  a field line of a `POST / HTTP/1.1` with `Host: h`; its body follows as C
+    F LINE                  a field line of a complete `GET / HTTP/1.1` with `Host`
+    P LINE                  a field line of a `POST / HTTP/1.1` with `Host`; its body follows as C
     K LINE                  chunked body: `POST / HTTP/1.1` with its fields, then the K lines as C lines
     C <eof>                 the client sends its FIN
+    T NAME                  this case speaks TLS, and asks for that server name
     S LINE                  what the upstream answers with, like C; without one `200` with `ok`
-    S <eof>                 and closes
-    => STATUS open|close [DETAILS]
-                            first response, whether the connection serves another request, and the
+    S <eof>                 and closes; alone, it closes without a word
+    S <hold>                and says nothing more
+    => STATUS open|close [[FLAGS] DETAILS]
+                            first response, whether the connection serves another request, flags and
                             details of the access log; STATUS `none`: the connection ends without
                             a response; `aborted`: it ends within the response
+    A LINE                  the response is exactly this: its first line, its fields in any order
+                            (date and server are always there and not listed), `A body: BYTES`
     R TEXT                  the response has this line, in head or body; `R -NAME`: has no such field
     B LINE                  the upstream saw this: the first is the request line, others are whole
                             field lines; `B -NAME` is a field that it may not see; `B body: BYTES`;
@@ -29,7 +34,7 @@ The table has one case after the other; every line begins with its kind:
 
 Escapes of Python strings mean what they mean there, {TEXT*N} is TEXT so many times.
 
-Every case runs three times on connections of its own: in one piece, one byte at a time (the next is
+Every case runs three times (with --once only the first) on connections of its own: in one piece, one byte at a time (the next is
 sent when the proxy has read the one before), and with another request right behind it, which only a
 connection that stays open may serve.
 """
@@ -41,6 +46,7 @@ import os
 import re
 import select
 import socket
+import ssl
 import struct
 import sys
 import termios
@@ -135,10 +141,11 @@ class Recorder:
                     if answer is None or head[0].split(b" ")[1] in (b"/alive", b"/behind"):
                         answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
                     self.lock.notify_all()
-                closes = answer.endswith(b"<eof>")
-                s.sendall(answer.removesuffix(b"<eof>"))
-                if closes:
+                s.sendall(answer.removesuffix(b"<eof>").removesuffix(b"<hold>"))
+                if answer.endswith(b"<eof>"):
                     break
+                while answer.endswith(b"<hold>"):
+                    more()
         except (EOFError, OSError):
             set_within(False)
         s.close()
@@ -152,10 +159,15 @@ class Recorder:
 class Client:
     """One connection to the proxy."""
 
-    def __init__(self, path):
+    def __init__(self, path, server_name=None):
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(PATIENCE)
         self.socket.connect(path)
+        if server_name:
+            trusting = ssl.create_default_context()
+            trusting.check_hostname = False
+            trusting.verify_mode = ssl.CERT_NONE
+            self.socket = trusting.wrap_socket(self.socket, server_hostname=server_name)
         self.data = b""
         self.eof = False
 
@@ -257,26 +269,28 @@ def decoded(text):
 
 
 def line_of(text):
-    if text == "<eof>":
-        return b"<eof>"
+    if text in ("<eof>", "<hold>"):
+        return text.encode()
     if text.endswith("\\"):
         return decoded(text[:-1])
     return decoded(text) + b"\r\n"
 
 
 class Case:
-    def __init__(self, title, where):
+    def __init__(self, title, where, host):
         self.title, self.where = title, where
+        self.host = b"Host: %s\r\n" % host.encode()
         self.request, self.answer = b"", None
         self.chunked = self.fields = self.post = None
-        self.status = self.fate = self.details = None
+        self.server_name = self.exact = None
+        self.status = self.fate = self.flags = self.details = None
         self.seen, self.response = [], []
 
     def add(self, kind, text):
         if kind == "C":
             self.request += line_of(text)
         elif kind == "L":
-            self.request += decoded(text) + b"\r\nHost: h\r\n\r\n"
+            self.request += decoded(text) + b"\r\n" + self.host + b"\r\n"
         elif kind == "H":
             self.request += b"GET / HTTP/1.1\r\nHost: " + decoded(text) + b"\r\n\r\n"
         elif kind == "F":
@@ -289,23 +303,28 @@ class Case:
             self.answer = (self.answer or b"") + line_of(text)
         elif kind == "B":
             self.seen.append(decoded(text))
+        elif kind == "T":
+            self.server_name = text
+        elif kind == "A":
+            self.exact = (self.exact or []) + [decoded(text)]
         elif kind == "R":
             self.response.append(decoded(text))
         elif kind == "=>":
             words = text.split()
             self.status, self.fate = words[0], words[1]
-            self.details = words[2] if len(words) > 2 else None
+            self.flags = words[2] if len(words) > 3 else None
+            self.details = words[-1] if len(words) > 2 else None
         else:
             sys.exit(f"{self.where}: what is {kind!r}?")
 
     def finish(self):
         if self.fields is not None:
-            self.request += b"GET / HTTP/1.1\r\nHost: h\r\n" + self.fields + b"\r\n"
+            self.request += b"GET / HTTP/1.1\r\n" + self.host + self.fields + b"\r\n"
         if self.post is not None:
-            self.request = (b"POST / HTTP/1.1\r\nHost: h\r\n" + self.post + b"\r\n" +
+            self.request = (b"POST / HTTP/1.1\r\n" + self.host + self.post + b"\r\n" +
                             self.request)
         if self.chunked is not None:
-            self.request = (b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" +
+            self.request = (b"POST / HTTP/1.1\r\n" + self.host + b"Transfer-Encoding: chunked\r\n\r\n" +
                             self.chunked + self.request)
         if self.status is None or not self.request:
             sys.exit(f"{self.where}: a case needs a request and =>")
@@ -313,7 +332,7 @@ class Case:
         self.request = self.request.removesuffix(b"<eof>")
 
 
-def read_table(path):
+def read_table(path, host):
     cases = []
     with open(path) as table:
         for number, line in enumerate(table, 1):
@@ -322,7 +341,7 @@ def read_table(path):
                 continue
             kind, _, text = line.partition(" ")
             if kind == "==":
-                cases.append(Case(text, f"{path}:{number}"))
+                cases.append(Case(text, f"{path}:{number}", host))
             else:
                 cases[-1].add(kind, text)
     for case in cases:
@@ -339,8 +358,8 @@ def check(condition, text):
         raise Failure(text)
 
 
-BEHIND = b"GET /behind HTTP/1.1\r\nHost: h\r\n\r\n"
-ALIVE = b"GET /alive HTTP/1.1\r\nHost: h\r\n\r\n"
+def request_for(path, host):
+    return b"GET %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (path, host.encode())
 
 
 def check_response(case, got):
@@ -354,12 +373,27 @@ def check_response(case, got):
         return
     check(status == int(case.status), f"status {status}: {got}")
     check(complete, f"an incomplete response: {got}")
+    if case.exact:
+        check_exact(case, lines, body)
     for wanted in case.response:
         if wanted.startswith(b"-"):
             name = wanted[1:].lower() + b":"
             check(not any(l.lower().startswith(name) for l in lines), f"{wanted[1:]} in {lines}")
         else:
             check(wanted in lines or wanted == body, f"no {wanted} in {got}")
+
+
+DATE = re.compile(rb"date: [A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT")
+
+
+def check_exact(case, lines, body):
+    wanted = [line for line in case.exact[1:] if not line.startswith(b"body: ")]
+    wanted_body = b"".join(line[6:] for line in case.exact if line.startswith(b"body: "))
+    check(lines[0] == case.exact[0], f"the first line is {lines[0]}")
+    check(any(DATE.fullmatch(line) for line in lines), f"no date in {lines}")
+    fields = sorted(line for line in lines[1:] if not line.startswith(b"date: "))
+    check(fields == sorted(wanted + [b"server: istio-envoy"]), f"the fields are {fields}")
+    check(body == wanted_body, f"the body is {body}")
 
 
 def check_seen(case, recorder):
@@ -387,12 +421,14 @@ def check_seen(case, recorder):
                 check(wanted in head[1:], f"no {wanted} in {head}")
 
 
-def run(case, recorder, edge, piece, behind):
+def run(case, recorder, options, piece, behind):
     recorder.reset(case.answer)
-    client = Client(edge)
+    after = request_for(b"/behind", options.host)
+    alive = request_for(b"/alive", case.server_name or options.host)
+    client = Client(options.tls if case.server_name else options.edge, case.server_name)
     try:
-        client.send(case.request + (BEHIND if behind else b""),
-                    piece if piece else len(case.request) + len(BEHIND))
+        client.send(case.request + (after if behind else b""),
+                    piece if piece else len(case.request) + len(after))
         if case.fin:
             client.fin()
         check_response(case, client.response(case.request.startswith(b"HEAD ")))
@@ -406,7 +442,7 @@ def run(case, recorder, edge, piece, behind):
                       f"the upstream did not see the request behind: {recorder.requests}")
                 recorder.requests.pop()
         else:
-            client.send(ALIVE, len(ALIVE))
+            client.send(alive, len(alive))
             check((client.response() or [0])[0] == 200, "the connection does not live on")
         if not (behind and not case.seen and case.fate == "open"):
             check_seen(case, recorder)
@@ -415,7 +451,7 @@ def run(case, recorder, edge, piece, behind):
 
 
 def check_log(path, expected):
-    """As many lines of the access log with this code and these details as cases say."""
+    """As many lines of the access log with this code, flags and details as cases say."""
     deadline = time.monotonic() + PATIENCE
     while True:
         lines = collections.Counter()
@@ -424,12 +460,15 @@ def check_log(path, expected):
                 if not line.endswith("\n"):
                     break
                 line = json.loads(line)
-                lines[line["response_code"], line["response_code_details"]] += 1
+                code, details = line["response_code"], line["response_code_details"]
+                lines[code, line["response_flags"] or "-", details] += 1
+                lines[code, None, details] += 1
         missing = collections.Counter(expected) - lines
         if not missing:
             return 0
         if time.monotonic() > deadline:
-            print("access log: missing", dict(missing), "found", dict(lines))
+            print("access log: missing", dict(missing))
+            print("found", {k: n for k, n in lines.items() if k[1]})
             return 1
         time.sleep(0.05)
 
@@ -440,25 +479,30 @@ def main():
     options.add_argument("--edge", required=True)
     options.add_argument("--origin", required=True)
     options.add_argument("--log", required=True)
+    options.add_argument("--tls")
+    options.add_argument("--host", default="h")
+    options.add_argument("--once", action="store_true")
     options.add_argument("--only", default="")
     options = options.parse_args()
     recorder = Recorder(options.origin)
     failures = count = 0
     expected = []
-    for case in read_table(options.table):
+    for case in read_table(options.table, options.host):
         if options.only not in case.title:
             continue
         ways = [("in one piece", 0, False), ("byte by byte", 1, False)]
-        if len(case.request) > PIECEWISE_MAX:
+        if options.once:
+            ways = ways[:1]
+        elif len(case.request) > PIECEWISE_MAX:
             ways[1] = ("piece by piece", 1021, False)
-        if not case.fin:
+        if not case.fin and not options.once:
             ways.append(("with a request behind", 0, True))
         for name, piece, behind in ways:
             count += 1
             if case.details and case.status.isdigit():
-                expected.append((int(case.status), case.details))
+                expected.append((int(case.status), case.flags, case.details))
             try:
-                run(case, recorder, options.edge, piece, behind)
+                run(case, recorder, options, piece, behind)
             except (Failure, OSError, ValueError) as why:
                 failures += 1
                 print(f"{case.where}: {case.title}, {name}: {str(why)[:600] or repr(why)}")
