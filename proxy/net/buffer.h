@@ -30,7 +30,7 @@ static inline size_t buffer_len(const struct buffer *b)
 
 static inline struct slice buffer_slice(const struct buffer *b)
 {
-	return (struct slice){ b->base + b->start, b->end - b->start };
+	return (struct slice){ b->base != NULL ? b->base + b->start : "", b->end - b->start };
 }
 
 static inline size_t buffer_room(const struct buffer *b)

@@ -31,7 +31,7 @@ struct route_match;		/* a match item, compiled */
 struct regex;
 
 struct route {
-	/* What each request needs stands first, in one cache line: with many routes the rest is cold. */
+	/* What each request needs stands first, close together: with many routes the rest is cold. */
 	enum route_action action;
 	bool catch_all;				/* 6.9: stands behind all others of its virtual host */
 	bool path_alone;			/* holds wherever its path condition holds */
@@ -40,6 +40,7 @@ struct route {
 	LIST(struct route_target) targets;	/* ROUTE_FORWARD; those of weight 0 removed */
 	int64_t timeout_ms;			/* 0: none */
 	struct slice name;			/* "name.matchName" forms; absent: unnamed */
+	struct route_target only;		/* what targets.items points to where one was written */
 
 	const struct http_route *source;	/* what it was compiled from: rewrite, headers, redirect … */
 	const struct virtual_service *service;

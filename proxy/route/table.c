@@ -256,6 +256,8 @@ static const struct route *numbered(struct route_compiler *c, struct route *r, u
 		struct route *copy = arena_alloc(c->arena, sizeof(*copy));
 
 		*copy = *r;
+		if (r->targets.items == &r->only)
+			copy->targets.items = &copy->only;
 		r = copy;
 	}
 	r->index = number;
@@ -400,12 +402,13 @@ static void try_candidates(void *arg, struct path_candidates c)
 
 	for (uint32_t i = 0; i < c.count && c.at[i] < s->best; i++) {
 		const struct route *r = s->list->items[c.at[i]];
-		const struct route_match *m = r->matcher;
+		const struct route_match *m;
 
+		__builtin_prefetch(&r->only);	/* the next line, if this route it is */
+		m = r->matcher;
 		if (c.answered ? r->path_alone || route_match_holds_but_uri(m, s->view) :
 				 route_match_holds(m, s->view)) {
 			s->best = c.at[i];
-			__builtin_prefetch(r->targets.items);
 			return;
 		}
 	}

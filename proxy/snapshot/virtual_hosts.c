@@ -79,7 +79,8 @@ static void add_targets(struct snapshot_builder *b, struct route *r, uint32_t nu
 	const struct http_route *source = r->source;
 
 	r->fused_headers = source->route.count == 1;
-	r->targets.items = arena_array(b->arena, struct route_target, source->route.count);
+	r->targets.items = source->route.count == 1 ? &r->only :
+			   arena_array(b->arena, struct route_target, source->route.count);
 	for (size_t i = 0; i < source->route.count; i++)
 		if (source->route.count == 1 || source->route.items[i].weight != 0)
 			add_target(b, r, &source->route.items[i], number);

@@ -238,7 +238,6 @@ void stream_choose(struct stream *s)
 	s->route = NULL;
 	s->target = NULL;
 	s->to_https = false;
-	s->host = find_host(s);
 	s->x.route_name = s->x.cluster_name = NO_SLICE;
 	if (s->host == NULL || slice_eq(s->request->method, SLICE("CONNECT")))
 		return;
@@ -265,6 +264,8 @@ static void on_request_head(void *owner, struct message *m, bool end)
 	s->expects_continue = m->expect_continue;
 	if (end)
 		s->x.request_end_us = worker_now_us(s->server->worker);
+	/* Looked up first: what lies behind it is on its way from memory while the head is prepared. */
+	s->host = find_host(s);
 	if (!prepare_request(s))
 		return;
 	stream_enter(s, STREAM_ROUTE);

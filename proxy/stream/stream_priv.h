@@ -83,7 +83,7 @@ void stream_details(struct stream *s, const char *details);
 
 /* stream.c: after the verdict, or where none is needed. */
 void stream_act(struct stream *s);
-/* stream.c: chooses virtual host, route and target from the request as it is now. */
+/* stream.c: chooses route and target from the request as it is now; its host stays. */
 void stream_choose(struct stream *s);
 
 /* authorize.c: asks when policies reach the request, else goes on to stream_act(). */
