@@ -7,6 +7,7 @@
 #include <event2/listener.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -29,6 +30,8 @@ struct session {
 	bool waiting;			/* for a reload */
 	bool json;			/* of the reload that is waited for */
 	bool prompt, leaving;
+	bool ended;			/* the peer says no more, and waits for its answers */
+	char *rest;			/* owned: of the line that the reload holds up, or NULL */
 	struct problems problems;	/* of that reload */
 };
 
@@ -67,6 +70,7 @@ static void free_session(struct session *s)
 	if (s->waiting)
 		return;		/* the answer finds nobody and frees */
 	problems_fini(&s->problems);
+	free(s->rest);
 	free(s);
 }
 
@@ -139,19 +143,25 @@ static void answer_reload(struct session *s, bool ok)
 	end_answer(s);
 }
 
+static void run_line(struct session *s, struct slice line);
 static void read_lines(struct session *s);
 
 static void on_reloaded(void *arg)
 {
 	struct session *s = arg;
+	char *rest = s->rest;
 
+	s->rest = NULL;
 	s->waiting = false;
 	if (s->admin == NULL) {
 		free_session(s);
-		return;
+	} else {
+		answer_reload(s, true);
+		if (rest != NULL)
+			run_line(s, slice_of(rest));
+		read_lines(s);
 	}
-	answer_reload(s, true);
-	read_lines(s);
+	free(rest);
 }
 
 static void reload(struct session *s, bool json)
@@ -252,8 +262,12 @@ static void run_command(struct session *s, struct slice line)
 
 static void run_line(struct session *s, struct slice line)
 {
-	while (line.at != NULL && !s->leaving)
+	while (line.at != NULL && !s->leaving && !s->waiting)
 		run_command(s, slice_cut(&line, ';'));
+	if (line.at == NULL || !s->waiting)
+		return;
+	s->rest = strndup(line.at, line.len);
+	must(s->rest != NULL);
 }
 
 /* Lines one after the other; a reload in progress holds the next ones back. */
@@ -271,7 +285,7 @@ static void read_lines(struct session *s)
 	}
 	if (s->waiting)
 		return;
-	if (!s->prompt && evbuffer_get_length(bufferevent_get_output(s->bev)) > 0)
+	if (s->ended || (!s->prompt && evbuffer_get_length(bufferevent_get_output(s->bev)) > 0))
 		s->leaving = true;
 	if (evbuffer_get_length(in) > ADMIN_LINE_MAX) {
 		evbuffer_add_printf(bufferevent_get_output(s->bev), "The line is longer than %u bytes.\n\n",
@@ -304,7 +318,8 @@ static void on_session_event(struct bufferevent *bev, short what, void *arg)
 	/* A peer that shut its side down still gets its answer. */
 	if ((what & BEV_EVENT_EOF) && !(what & BEV_EVENT_ERROR) &&
 	    (s->waiting || evbuffer_get_length(bufferevent_get_output(bev)) > 0)) {
-		s->leaving = true;
+		s->ended = true;
+		s->leaving = !s->waiting;
 		return;
 	}
 	free_session(s);
