@@ -531,7 +531,7 @@ static void ask_workers_for_agent(struct worker *w, void *arg)
 	(void)arg;
 	if (s->authz != NULL)
 		atomic_store_explicit(&s->agent_up, atomic_load_explicit(
-			&authz_client_counters(s->authz)->agents_up, memory_order_relaxed) > 0,
+			&authz_client_counters(s->authz)->connections_ready, memory_order_relaxed) > 0,
 			memory_order_relaxed);
 }
 

@@ -95,7 +95,8 @@ struct authz_counters {
 	atomic_ulong reconnects;	/* connections opened after the first */
 	atomic_ulong writes;		/* system calls; asked / writes is the batching */
 	atomic_ulong in_flight, waiting;	/* now */
-	atomic_ulong agents_up;		/* now */
+	atomic_ulong agents_up;		/* now; from the start on, until checks have failed */
+	atomic_ulong connections_ready;	/* now: an agent said HELLO on them */
 };
 
 /* Relaxed atomics: any thread may read while the worker writes. */

@@ -29,17 +29,19 @@ static const uint8_t may_follow[CONNECTION_STATE_COUNT] = {
 	[CONNECTION_READY]      = TO(BACKOFF) | TO(IDLE),
 };
 
+static struct authz_client *client_of(const struct authz_connection *x)
+{
+	return x->agent->client;
+}
+
 static void enter(struct authz_connection *x, enum connection_state next)
 {
 	if (!(may_follow[x->state] & 1u << next))
 		fatal("authz connection: %s cannot lead to %s", state_names[x->state],
 		      state_names[next]);
+	if (x->state == CONNECTION_READY || next == CONNECTION_READY)
+		count_add(&client_of(x)->counters.connections_ready, next == CONNECTION_READY ? 1 : -1);
 	x->state = next;
-}
-
-static struct authz_client *client_of(const struct authz_connection *x)
-{
-	return x->agent->client;
 }
 
 /* ---- closing ---- */
