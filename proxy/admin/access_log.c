@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "proxy/net/worker.h"
@@ -358,6 +359,16 @@ void access_log_reopen(struct access_log *l)
 	l->reopen = true;
 	pthread_cond_signal(&l->more);
 	pthread_mutex_unlock(&l->lock);
+}
+
+void access_log_give(struct access_log *l, uid_t uid)
+{
+	struct stat st;
+
+	if (l == NULL || fstat(l->fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != 0)
+		return;
+	if (fchown(l->fd, uid, (gid_t)-1) != 0)
+		log_warn("access-log", "%s: stays root's and cannot be reopened: %s", l->path, strerror(errno));
 }
 
 struct access_log_counters access_log_counters(const struct access_log *l)

@@ -9,6 +9,8 @@
 #ifndef SALLYPORT_PROXY_ACCESS_LOG_H
 #define SALLYPORT_PROXY_ACCESS_LOG_H
 
+#include <sys/types.h>
+
 #include "proxy/http/exchange.h"
 #include "sallyport/problem.h"
 #include "sallyport/resource/proxy_settings.h"
@@ -29,6 +31,8 @@ void access_log_close(struct access_log **lp);
 /* SIGUSR1: a file that was renamed is opened anew; on failure the old one stays. */
 void access_log_reopen(struct access_log *l);
 
+/* The file becomes that user's, who has to be able to reopen it, if it is root's. NULL is fine. */
+void access_log_give(struct access_log *l, uid_t uid);
 /* On the worker. */
 void access_log_write(struct access_log *l, struct worker *w, const struct exchange *x);
 /* On the worker: hands over what waits now; it happens by itself within ACCESS_LOG_FLUSH_MS. */

@@ -25,14 +25,14 @@ static bool fail(char *why, size_t bytes, const char *what)
 	return false;
 }
 
-bool privileges_drop(struct slice user, struct slice group, char *why, size_t why_bytes)
+bool privileges_find(struct slice user, struct slice group, struct identity *out, char *why, size_t why_bytes)
 {
 	char name[64];
 	const struct passwd *pw;
-	const struct group *gr = NULL;
-	gid_t gid;
+	const struct group *gr;
 
-	if (user.len == 0)
+	*out = (struct identity){ .named = user.len > 0 };
+	if (!out->named)
 		return true;
 	snprintf(name, sizeof(name), "%.*s", SLICE_ARG(user));
 	pw = getpwnam(name);
@@ -41,36 +41,40 @@ bool privileges_drop(struct slice user, struct slice group, char *why, size_t wh
 			 name);
 		return false;
 	}
-	gid = pw->pw_gid;
-	if (group.len > 0) {
-		char group_name[64];
-
-		snprintf(group_name, sizeof(group_name), "%.*s", SLICE_ARG(group));
-		gr = getgrnam(group_name);
-		if (gr == NULL) {
-			snprintf(why, why_bytes, "Proxy.spec.group: there is no group \"%s\"", group_name);
-			return false;
-		}
-		gid = gr->gr_gid;
+	out->uid = pw->pw_uid;
+	out->gid = pw->pw_gid;
+	if (group.len == 0)
+		return true;
+	snprintf(name, sizeof(name), "%.*s", SLICE_ARG(group));
+	gr = getgrnam(name);
+	if (gr == NULL) {
+		snprintf(why, why_bytes, "Proxy.spec.group: there is no group \"%s\"", name);
+		return false;
 	}
+	out->gid = gr->gr_gid;
+	return true;
+}
+
+bool privileges_drop(const struct identity *as, char *why, size_t why_bytes)
+{
+	if (!as->named || (geteuid() != 0 && geteuid() == as->uid))
+		return true;
 	if (geteuid() != 0) {
-		if (geteuid() == pw->pw_uid)
-			return true;
-		snprintf(why, why_bytes, "Proxy.spec.user: only root can become \"%s\": start as root, or leave the "
-			 "field out", name);
+		snprintf(why, why_bytes, "Proxy.spec.user: only root can become another user: start as root, or "
+			 "leave the field out");
 		return false;
 	}
 	if (prctl(PR_SET_KEEPCAPS, 1) != 0)
 		return fail(why, why_bytes, "prctl");
 	if (setgroups(0, NULL) != 0)
 		return fail(why, why_bytes, "setgroups");
-	if (setgid(gid) != 0)
+	if (setgid(as->gid) != 0)
 		return fail(why, why_bytes, "setgid");
-	if (setuid(pw->pw_uid) != 0)
+	if (setuid(as->uid) != 0)
 		return fail(why, why_bytes, "setuid");
 	if (!keep_one_capability())
 		return fail(why, why_bytes, "capset");
-	if (pw->pw_uid != 0 && setuid(0) == 0) {
+	if (as->uid != 0 && setuid(0) == 0) {
 		snprintf(why, why_bytes, "privileges could be regained after setuid");
 		return false;
 	}

@@ -368,6 +368,18 @@ static void free_all(struct proxy *p)
 		event_base_free(p->base);
 }
 
+/* What root's process opened, that user reopens. */
+static bool become_user(struct proxy *p, const struct snapshot *s, char *why, size_t why_bytes)
+{
+	struct identity as;
+
+	if (!privileges_find(s->settings->user, s->settings->group, &as, why, why_bytes))
+		return false;
+	if (as.named)
+		access_log_give(p->log, as.uid);
+	return privileges_drop(&as, why, why_bytes);
+}
+
 enum outcome proxy_start(struct proxy *p, const char *const *paths, size_t count, struct problems *ps)
 {
 	struct snapshot *s;
@@ -387,7 +399,7 @@ enum outcome proxy_start(struct proxy *p, const char *const *paths, size_t count
 	create_workers(p, s);
 	if (!bind_listeners(p, s, ps))
 		goto failed;
-	if (!privileges_drop(s->settings->user, s->settings->group, why, sizeof(why))) {
+	if (!become_user(p, s, why, sizeof(why))) {
 		problem_add(ps, SEVERITY_ERROR, s->settings->meta->where, "%s", why);
 		goto failed;
 	}
