@@ -154,8 +154,7 @@ void stream_done(struct stream *s)
 static void abandon(struct stream *s, uint32_t flag, const char *details)
 {
 	s->x.response_flags |= flag;
-	if (s->x.response_code_details.at == NULL || !s->response_started)
-		stream_details(s, details);
+	stream_details(s, details);
 	s->down = NULL;
 	stream_done(s);
 }
