@@ -353,7 +353,9 @@ static void name_addresses(struct downstream *d)
 	at += ADDRESS_TEXT_MAX;
 	d->local_text = slice_make(at, address_text((struct sockaddr *)&d->local, at));
 	at += ADDRESS_TEXT_MAX;
-	d->peer_ip = slice_make(at, address_ip_text((struct sockaddr *)&d->peer, at));
+	/* Whoever connects to a unix socket is on this host. */
+	d->peer_ip = d->peer.ss_family == AF_UNIX ? SLICE("127.0.0.1") :
+		     slice_make(at, address_ip_text((struct sockaddr *)&d->peer, at));
 }
 
 static bool over_limit(struct server *s)
