@@ -25,10 +25,12 @@ The table has one case after the other; every line begins with its kind:
                             details of the access log; STATUS `none`: the connection ends without
                             a response; `aborted`: it ends within the response
     A LINE                  the response is exactly this: its first line, its fields in any order
-                            (date and server are always there and not listed), `A body: BYTES`
+                            (a date and `server: istio-envoy` need not be listed), `A body: BYTES`
     R TEXT                  the response has this line, in head or body; `R -NAME`: has no such field
+    I STATUS …              the interim responses before it, in order; `I` alone: none
     B LINE                  the upstream saw this: the first is the request line, others are whole
                             field lines; `B -NAME` is a field that it may not see; `B body: BYTES`;
+                            `B trailer LINE`: a trailer, `B trailers: N`: so many;
                             `B aborted`: no complete request
                             no B: not one byte
 
@@ -125,18 +127,18 @@ class Recorder:
                 for line in head[1:]:
                     name, _, value = line.partition(b":")
                     fields.setdefault(name.lower(), []).append(value.strip())
-                body = b""
+                body, trailers = b"", []
                 if b"transfer-encoding" in fields:
                     while size := int(upto(b"\r\n"), 16):
                         body += exactly(size)
                         assert exactly(2) == b"\r\n"
-                    while upto(b"\r\n"):
-                        pass
+                    while line := upto(b"\r\n"):
+                        trailers.append(line)
                 elif b"content-length" in fields:
                     body = exactly(int(fields[b"content-length"][0]))
                 set_within(False)
                 with self.lock:
-                    self.requests.append((head, body))
+                    self.requests.append((head, body, trailers))
                     answer = self.answer
                     if answer is None or head[0].split(b" ")[1] in (b"/alive", b"/behind"):
                         answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -206,7 +208,8 @@ class Client:
         return bool(got)
 
     def response(self, head_only=False):
-        """(status, head lines, body, complete), interim ones left out; None at the end of input."""
+        """(status, head lines, body, complete), None at the end of input; interim ones aside."""
+        self.interim = []
         while True:
             while b"\r\n\r\n" not in self.data:
                 if not self.fill():
@@ -216,6 +219,7 @@ class Client:
             status = int(lines[0].split(b" ")[1])
             if status >= 200 or status == 101:
                 break
+            self.interim.append(status)
         fields = {}
         for line in lines[1:]:
             name, _, value = line.partition(b":")
@@ -282,7 +286,7 @@ class Case:
         self.host = b"Host: %s\r\n" % host.encode()
         self.request, self.answer = b"", None
         self.chunked = self.fields = self.post = None
-        self.server_name = self.exact = None
+        self.server_name = self.exact = self.interim = None
         self.status = self.fate = self.flags = self.details = None
         self.seen, self.response = [], []
 
@@ -303,6 +307,8 @@ class Case:
             self.answer = (self.answer or b"") + line_of(text)
         elif kind == "B":
             self.seen.append(decoded(text))
+        elif kind == "I":
+            self.interim = [int(word) for word in text.split()]
         elif kind == "T":
             self.server_name = text
         elif kind == "A":
@@ -362,7 +368,9 @@ def request_for(path, host):
     return b"GET %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (path, host.encode())
 
 
-def check_response(case, got):
+def check_response(case, got, interim):
+    if case.interim is not None:
+        check(interim == case.interim, f"interim responses {interim}")
     if case.status == "none":
         check(got is None, f"a response: {got}")
         return
@@ -392,7 +400,9 @@ def check_exact(case, lines, body):
     check(lines[0] == case.exact[0], f"the first line is {lines[0]}")
     check(any(DATE.fullmatch(line) for line in lines), f"no date in {lines}")
     fields = sorted(line for line in lines[1:] if not line.startswith(b"date: "))
-    check(fields == sorted(wanted + [b"server: istio-envoy"]), f"the fields are {fields}")
+    if not any(line.startswith(b"server: ") for line in wanted):
+        wanted.append(b"server: istio-envoy")
+    check(fields == sorted(wanted), f"the fields are {fields}")
     check(body == wanted_body, f"the body is {body}")
 
 
@@ -409,11 +419,15 @@ def check_seen(case, recorder):
             check(not requests, f"a complete request: {requests}")
             return
         check(len(requests) == 1, f"the upstream saw {len(requests)} requests: {requests}")
-        head, body = requests[0]
+        head, body, trailers = requests[0]
         check(head[0] == case.seen[0], f"the upstream saw {head[0]}")
         for wanted in case.seen[1:]:
             if wanted.startswith(b"body: "):
                 check(body == wanted[6:], f"the upstream saw a body {body}")
+            elif wanted.startswith(b"trailer "):
+                check(wanted[8:] in trailers, f"trailers {trailers}")
+            elif wanted.startswith(b"trailers: "):
+                check(len(trailers) == int(wanted[10:]), f"trailers {trailers}")
             elif wanted.startswith(b"-"):
                 name = wanted[1:].lower() + b":"
                 check(not any(l.lower().startswith(name) for l in head[1:]), f"it saw {head}")
@@ -431,7 +445,8 @@ def run(case, recorder, options, piece, behind):
                     piece if piece else len(case.request) + len(after))
         if case.fin:
             client.fin()
-        check_response(case, client.response(case.request.startswith(b"HEAD ")))
+        got = client.response(case.request.startswith(b"HEAD "))
+        check_response(case, got, client.interim)
         if case.fate == "close":
             check(client.ends(), f"goes on after its last response: {client.data}")
         elif behind:
