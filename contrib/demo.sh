@@ -75,7 +75,7 @@ await 'the upstreams' 10 sh -c 'curl -sf http://127.0.0.1:9001/ && curl -sf http
 
 echo '== sallyport -f examples/quickstart.yaml'
 start sallyport sallyport.log "$BUILD/sallyport" -f examples/quickstart.yaml
-await sallyport 15 grep -q 'ready: ' "$run/sallyport.log"
+await sallyport 15 grep -q 'proxy.ready: ' "$run/sallyport.log"
 
 mint() { # key-name expiry-in-seconds
 	"$BUILD/tools/jwt_tool" mint --key "$run/$1.pem" --alg RS256 --kid "$(jq -r '.keys[0].kid' "$run/issuer.jwks")" \

@@ -86,7 +86,7 @@ said() {
 # ready: the proxy serves. Ends at once, with its log, when the proxy has ended instead.
 ready() {
 	tries=$TRIES
-	until said 'ready: '; do
+	until said 'proxy.ready: '; do
 		! said 'not started' || fail 'not started'
 		tries=$((tries - 1))
 		[ "$tries" -gt 0 ] || fail 'never ready'

@@ -302,7 +302,7 @@ def hosts_case(folder, args, origin, running):
         process = start(0, f"{BUILD}/sallyport", "-f", hosts_conf(folder, origin, port, count), log=open(name, "wb"))
         running.append(process)
         began = time.monotonic()
-        while "ready: " not in open(name, encoding="utf-8").read():
+        while "proxy\tready: " not in open(name, encoding="utf-8").read():
             if process.poll() is not None or time.monotonic() - began > 120:
                 sys.exit(f"{count} hosts: not ready")
             time.sleep(0.01)
@@ -395,7 +395,7 @@ def main():
         for port, process in ((origin, origin_process), (n1, nginx), (h1, haproxy), (s1, sallyport)):
             await_port(port, process)
         for _ in range(400):
-            if "ready: " in open(f"{folder}/sallyport.log", encoding="utf-8").read():
+            if "proxy\tready: " in open(f"{folder}/sallyport.log", encoding="utf-8").read():
                 break
             time.sleep(0.025)
 
