@@ -51,11 +51,14 @@ static char *const *make_arguments(struct supervisor *s, char *fd_text, size_t f
 	return argv;
 }
 
-/* In the child: default signals, our end of the pipe shut, then the program. */
+/* In the child: a process group of its own, since what a terminal tells our group is for us alone
+ * (requests are judged while we drain; the pipe tells the agent when to go); default signals, our end
+ * of the pipe shut, then the program. */
 static void become_agent(struct supervisor *s, char *const *argv)
 {
 	sigset_t none;
 
+	setpgid(0, 0);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
