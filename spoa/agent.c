@@ -45,7 +45,7 @@ struct spoa_agent {
 	unsigned long accepted;
 	struct event on_term, on_int, on_hup, parent, wanted, reload_timer;
 	atomic_bool revision_wanted;
-	struct spoa_loads loads;
+	atomic_ulong loads_begun;
 	int64_t loaded_ms, load_took_ms;
 	struct text last_problems;	/* so that the same ones are told once */
 };
@@ -82,7 +82,7 @@ static struct rules *load(struct spoa_agent *a, bool asked_by_person)
 	struct resource_set *set;
 	struct problems ps;
 
-	atomic_fetch_add(&a->loads.begun, 1);
+	atomic_fetch_add(&a->loads_begun, 1);
 	problems_init(&ps);
 	set = resource_set_load(a->config->files, a->config->file_count, &ps);
 	problems_sort(&ps);
@@ -91,7 +91,6 @@ static struct rules *load(struct spoa_agent *a, bool asked_by_person)
 		resource_set_free(&set);
 	} else {
 		r = rules_create(set, a->keys, a->rules);
-		atomic_store(&a->loads.good, atomic_load(&a->loads.begun));
 	}
 	problems_fini(&ps);
 	a->loaded_ms = clock_monotonic_ms();
@@ -99,10 +98,11 @@ static struct rules *load(struct spoa_agent *a, bool asked_by_person)
 	return r;
 }
 
-static void swap(struct spoa_agent *a, struct rules *r)
+/* Threads hear of every good load, also when it brought nothing new: somebody may wait for it. */
+static void use(struct spoa_agent *a, struct rules *r)
 {
 	for (unsigned i = 0; i < a->config->threads; i++)
-		spoa_thread_use(a->threads[i], r);
+		spoa_thread_use(a->threads[i], r, atomic_load(&a->loads_begun));
 	rules_unref(&a->rules);
 	a->rules = r;
 }
@@ -114,15 +114,14 @@ static void reload(struct spoa_agent *a, bool asked_by_person)
 	if (r == NULL) {
 		log_error("agent", "reload failed: revision %.*s stays in force",
 			  SLICE_ARG(a->rules->rev));
-	} else if (r == a->rules) {
-		if (asked_by_person)
-			log_info("agent", "nothing to reload: revision %.*s", SLICE_ARG(r->rev));
-		rules_unref(&r);
-	} else {
+		return;
+	}
+	if (r != a->rules)
 		log_info("agent", "reloaded: revision %.*s, %zu documents", SLICE_ARG(r->rev),
 			 r->set->documents);
-		swap(a, r);
-	}
+	else if (asked_by_person)
+		log_info("agent", "nothing to reload: revision %.*s", SLICE_ARG(r->rev));
+	use(a, r);
 }
 
 /* Any thread. */
@@ -358,7 +357,7 @@ static bool set_up(struct spoa_agent *a)
 	a->options = a->config->options;
 	a->options.on_unknown_revision = on_unknown_revision;
 	a->options.arg = a;
-	a->options.loads = &a->loads;
+	a->options.loads_begun = &a->loads_begun;
 	a->options.same_files = a->config->parent_fd >= 0;
 	a->rules = load(a, true);
 	if (a->rules == NULL)

@@ -312,47 +312,66 @@ static const char *make_check(struct inquiry *q)
 
 static void judge(struct inquiry *q)
 {
+	struct spoa_thread *t = q->thread;
+	bool by_last = t->last_rules != NULL && !rules_are_of(t->rules, q->question.rev) &&
+		       rules_are_of(t->last_rules, q->question.rev);
 	const char *wrong;
 
-	q->rules = rules_ref(q->thread->rules);
+	q->rules = rules_ref(by_last ? t->last_rules : t->rules);
 	wrong = make_check(q);
 	if (wrong != NULL && strcmp(wrong, "too many headers") == 0) {
 		refuse(q, TOO_MANY_HEADERS_STATUS, SLICE("bad-request:headers"));
 	} else if (wrong != NULL) {
 		refuse_argument(q, wrong);
-	} else if (decision_start(q->thread->judge, &q->check, on_decided, q, &q->decision) == OK) {
+	} else if (decision_start(by_last ? t->last_judge : t->judge, &q->check, on_decided, q,
+				  &q->decision) == OK) {
 		struct decision *d = q->decision;
 
 		q->decision = NULL;
 		answer_verdict(q, decision_verdict(d));
 	} else {
-		spoa_count(&q->thread->counters.waited, 1);
+		spoa_count(&t->counters.waited, 1);
 	}
 }
 
 /* ---- revisions ---- */
 
+static bool is_outdated(const struct spoa_thread *t, struct slice rev)
+{
+	for (unsigned i = 0; i < SPOA_OUTDATED_MAX; i++)
+		if (slice_eq(slice_of(t->outdated[i]), rev))
+			return true;
+	return false;
+}
+
+static void remember_outdated(struct spoa_thread *t, struct slice rev)
+{
+	char *place = t->outdated[t->next_outdated % SPOA_OUTDATED_MAX];
+
+	if (rev.len >= SPOA_REVISION_MAX)
+		return;
+	memcpy(place, rev.at, rev.len);
+	place[rev.len] = '\0';
+	t->next_outdated++;
+}
+
 /* A request is never judged by policies older than its route table: one that comes with a revision
- * nobody has loaded here yet waits until it is there. When asker and agent read the same files, a
- * good load that began after the question is enough, whatever revision it found: the asker has just
- * not been told to read what was edited since. */
+ * that is neither ours nor our last waits for a load that begins after it. If that does not bring
+ * the revision, the asker lags behind us: it has not been told to read what was edited since. Of an
+ * asker that reads the very files that we do nothing else is possible; another one has to ask about
+ * rules that we judged by before, or it may be ahead of the files that reach us. */
 static bool may_judge(struct inquiry *q)
 {
-	const struct spoa_options *options = q->thread->options;
-	const struct rules *rules = q->thread->rules;
-	char *outdated = q->thread->outdated_rev;
+	struct spoa_thread *t = q->thread;
 	struct slice rev = q->question.rev;
 
-	if (rev.at == NULL || slice_eq(rev, rules->rev) || rules_knows_former(rules, rev) ||
-	    slice_eq(rev, slice_of(outdated)))
+	if (rev.len == 0 || rules_are_of(t->rules, rev) ||
+	    (t->last_rules != NULL && rules_are_of(t->last_rules, rev)) || is_outdated(t, rev))
 		return true;
-	if (!q->is_parked || !options->same_files ||
-	    atomic_load(&options->loads->good) <= q->parked_at_load)
+	if (!q->is_parked || t->load <= q->parked_at_load ||
+	    (!t->options->same_files && !rules_know_former(t->rules, rev)))
 		return false;
-	if (rev.len < SPOA_REVISION_MAX) {
-		memcpy(outdated, rev.at, rev.len);
-		outdated[rev.len] = '\0';
-	}
+	remember_outdated(t, rev);
 	return true;
 }
 
@@ -361,7 +380,7 @@ static void park(struct inquiry *q)
 	struct spoa_thread *t = q->thread;
 
 	q->is_parked = true;
-	q->parked_at_load = atomic_load(&t->options->loads->begun);
+	q->parked_at_load = atomic_load(t->options->loads_begun);
 	TAILQ_INSERT_TAIL(&t->parked, q, parked);
 	spoa_count(&t->counters.revision_waits, 1);
 	spoa_thread_watch_parked(t);

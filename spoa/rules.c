@@ -86,8 +86,14 @@ static void remember_former(struct rules *r, const struct rules *last)
 		r->former_count = RULES_REVISIONS_MAX;
 }
 
-bool rules_knows_former(const struct rules *r, struct slice rev)
+bool rules_are_of(const struct rules *r, struct slice rev)
 {
+	return slice_eq(slice_cut(&rev, '.'), r->rev);
+}
+
+bool rules_know_former(const struct rules *r, struct slice rev)
+{
+	rev = slice_cut(&rev, '.');
 	for (size_t i = 0; i < r->former_count; i++)
 		if (slice_eq(slice_of(r->former[i]), rev))
 			return true;

@@ -39,8 +39,12 @@ struct rules *rules_ref(struct rules *r);
 /* Drops one reference and clears the caller's pointer; *rp may be NULL already. */
 void rules_unref(struct rules **rp);
 
-/* Was this revision judged by before this one? */
-bool rules_knows_former(const struct rules *r, struct slice rev);
+/* Revisions as askers write them: what all bytes of the documents hash to and, where the asker counts
+ * its loads, a dot and the number, so that documents that came back are told from those that stayed.
+ * Are these the rules of that revision? */
+bool rules_are_of(const struct rules *r, struct slice rev);
+/* Was that revision judged by before this one? */
+bool rules_know_former(const struct rules *r, struct slice rev);
 /* The labels of a WorkloadEntry or of the proxy itself; absent: not known. */
 struct slice rules_labels(const struct rules *r, struct slice workload);
 

@@ -17,6 +17,7 @@ struct spoa_message {
 	int fd;
 	char peer[80];
 	struct rules *rules;		/* a reference, given to the thread */
+	unsigned long load;
 };
 
 /* ---- from the main thread ---- */
@@ -44,9 +45,9 @@ void spoa_thread_adopt(struct spoa_thread *t, int fd, const char *peer)
 	post(t, &m);
 }
 
-void spoa_thread_use(struct spoa_thread *t, struct rules *rules)
+void spoa_thread_use(struct spoa_thread *t, struct rules *rules, unsigned long load)
 {
-	post(t, &(struct spoa_message){ .kind = MESSAGE_USE, .rules = rules_ref(rules) });
+	post(t, &(struct spoa_message){ .kind = MESSAGE_USE, .rules = rules_ref(rules), .load = load });
 }
 
 void spoa_thread_drain(struct spoa_thread *t)
@@ -84,11 +85,42 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		spoa_thread_watch_parked(t);
 }
 
-static void use_rules(struct spoa_thread *t, struct rules *rules)
+static void forget_last_rules(struct spoa_thread *t)
 {
-	judge_use(t->judge, rules->index);
-	rules_unref(&t->rules);
+	judge_use(t->last_judge, t->rules->index);
+	rules_unref(&t->last_rules);
+}
+
+static void on_last_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	forget_last_rules(arg);
+}
+
+/* Askers change over a moment before or after us: what still comes with the revision before is judged
+ * by its own rules, since the routes it takes may have lost their policies together. */
+static void replace_rules(struct spoa_thread *t, struct rules *rules)
+{
+	const struct timeval tv = { .tv_sec = SPOA_LAST_RULES_MS / 1000,
+				    .tv_usec = SPOA_LAST_RULES_MS % 1000 * 1000 };
+
+	rules_unref(&t->last_rules);
+	t->last_rules = t->rules;
 	t->rules = rules;
+	judge_use(t->last_judge, t->last_rules->index);
+	judge_use(t->judge, t->rules->index);
+	if (event_add(&t->last_timer, &tv) != 0)
+		fatal("spoa: cannot arm a timer");
+}
+
+static void use_rules(struct spoa_thread *t, struct rules *rules, unsigned long load)
+{
+	t->load = load;
+	if (rules == t->rules)
+		rules_unref(&rules);
+	else
+		replace_rules(t, rules);
 	inquiry_retry_parked(t);
 }
 
@@ -114,7 +146,7 @@ static void receive(struct spoa_thread *t, struct spoa_message *m)
 			start_draining(t);
 		break;
 	case MESSAGE_USE:
-		use_rules(t, m->rules);
+		use_rules(t, m->rules, m->load);
 		break;
 	case MESSAGE_DRAIN:
 		start_draining(t);
@@ -195,10 +227,12 @@ struct spoa_thread *spoa_thread_start(unsigned id, const struct spoa_options *op
 		fatal("cannot make an event loop");
 	if (event_assign(&t->wake, t->base, t->wake_fd, EV_READ | EV_PERSIST, on_wake, t) != 0 ||
 	    event_assign(&t->tick, t->base, -1, 0, on_tick, t) != 0 ||
+	    event_assign(&t->last_timer, t->base, -1, 0, on_last_timer, t) != 0 ||
 	    event_add(&t->wake, NULL) != 0)
 		fatal("spoa: cannot make events");
 	t->tokens = token_cache_create(options->token_cache_entries, options->token_cache_bytes);
 	t->judge = judge_create(rules->index, t->base, t->tokens);
+	t->last_judge = judge_create(rules->index, t->base, t->tokens);
 	if (pthread_create(&t->handle, NULL, run, t) != 0)
 		fatal("cannot start a thread");
 	return t;
@@ -220,10 +254,13 @@ void spoa_thread_join(struct spoa_thread **tp)
 	}
 	inquiry_free_spare(t);
 	judge_free(&t->judge);
+	judge_free(&t->last_judge);
 	token_cache_free(&t->tokens);
+	rules_unref(&t->last_rules);
 	rules_unref(&t->rules);
 	event_del(&t->wake);
 	event_del(&t->tick);
+	event_del(&t->last_timer);
 	close(t->wake_fd);
 	event_base_free(t->base);
 	pthread_mutex_destroy(&t->inbox_lock);

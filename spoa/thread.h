@@ -28,18 +28,14 @@
 #define SPOA_FRAGMENTS_BYTES	(256 << 10)	/* of one fragmented question */
 #define SPOA_OUTPUT_BYTES	(256 << 10)	/* unsent answers; beyond, nothing more is read */
 #define SPOA_INPUT_BYTES	(128 << 10)	/* read at a time, a thread */
-#define SPOA_REVISION_MAX	32	/* longer ones are never remembered */
+#define SPOA_REVISION_MAX	40	/* longer ones are never remembered */
+#define SPOA_OUTDATED_MAX	8	/* revisions of askers that lag behind us; a thread */
+#define SPOA_LAST_RULES_MS	1000	/* questions about the rules just replaced are judged by them */
 #define SPOA_HELLO_MS		5000
 #define SPOA_GOODBYE_MS		1000	/* from DISCONNECT to the close */
 #define SPOA_DRAIN_MS		2000	/* outstanding questions at a graceful stop */
 #define SPOA_BUDGET_MS		400	/* of a question that names no deadline */
 #define SPOA_BUDGET_PERCENT	80	/* of the deadline that a question names */
-
-/* Loads of the documents, numbered from 1: written by the main thread, read by all. */
-struct spoa_loads {
-	atomic_ulong begun;		/* the last one that began */
-	atomic_ulong good;		/* the last one that ended well; 0: none */
-};
 
 struct spoa_options {
 	unsigned connections_max, outstanding_max;
@@ -49,7 +45,7 @@ struct spoa_options {
 	/* The asker reads the very files that we do (it is our parent): whatever revision it serves
 	 * is no newer than what we find in them after it has asked. */
 	bool same_files;
-	const struct spoa_loads *loads;	/* borrowed */
+	const atomic_ulong *loads_begun;	/* borrowed: number of the last load that began, from 1 */
 	void (*on_unknown_revision)(void *arg);
 	void *arg;
 };
@@ -79,10 +75,14 @@ struct spoa_thread {
 	pthread_t handle;
 	const struct spoa_options *options;	/* borrowed */
 	struct event_base *base;
-	struct judge *judge;
+	struct judge *judge, *last_judge;
 	struct token_cache *tokens;
 	struct rules *rules;			/* a reference */
-	char outdated_rev[SPOA_REVISION_MAX];	/* known to be no newer than the rules; may be empty */
+	struct rules *last_rules;		/* a reference: replaced a moment ago; or NULL */
+	struct event last_timer;		/* lets go of them */
+	unsigned long load;			/* number of the load that said what `rules` are */
+	char outdated[SPOA_OUTDATED_MAX][SPOA_REVISION_MAX];	/* known to be no newer than `rules` */
+	unsigned next_outdated;
 	struct spoa_connection_list connections, to_flush, dead;
 	struct inquiry_list spare, parked;	/* parked: for a revision not loaded yet */
 	size_t spare_count;
@@ -104,8 +104,9 @@ struct spoa_thread *spoa_thread_start(unsigned id, const struct spoa_options *op
 				      struct rules *rules);
 /* Main. The thread serves this descriptor from now on; `peer` is for the log. */
 void spoa_thread_adopt(struct spoa_thread *t, int fd, const char *peer);
-/* Main. Judges by these rules from now on; takes a reference of its own. */
-void spoa_thread_use(struct spoa_thread *t, struct rules *rules);
+/* Main. Judges by these rules from now on, which the load of this number gave: other ones or the same
+ * again. Takes a reference of its own. */
+void spoa_thread_use(struct spoa_thread *t, struct rules *rules, unsigned long load);
 /* Main. Answers what is outstanding, says goodbye and ends. */
 void spoa_thread_drain(struct spoa_thread *t);
 /* Main. Waits for the end of a drained thread and frees it. */

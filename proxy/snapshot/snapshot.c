@@ -58,6 +58,7 @@ struct snapshot *snapshot_build(struct resource_set *set, uint64_t serial, struc
 	atomic_init(&s->obj.refs, 1);
 	s->serial = serial;
 	memcpy(s->rev, set->rev, sizeof(s->rev));
+	snprintf(s->rev_of_load, sizeof(s->rev_of_load), "%s.%llu", s->rev, (unsigned long long)serial);
 	s->arena = arena_create(0);
 	s->compiler = route_compiler_create(s->arena);
 	if (!build(s, set, ps)) {

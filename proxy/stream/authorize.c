@@ -93,7 +93,7 @@ static void ask(struct stream *s)
 		.method = s->request->method, .scheme = s->request->scheme,
 		.authority = s->request->authority, .path = s->request->path, .normalized = true, .brief = true,
 		.workload = snapshot->gateway_workload, .labels = snapshot->gateway_labels,
-		.gateway = s->chain->gateway, .rev = slice_of(snapshot->rev),
+		.gateway = s->chain->gateway, .rev = slice_of(snapshot->rev_of_load),
 		.request_id = headers_value(&s->request->headers, HEADER_X_REQUEST_ID),
 	};
 

@@ -48,7 +48,7 @@ struct desk {
 	struct rules *rules;
 	struct spoa_thread *thread;
 	struct spoa_options options;
-	struct spoa_loads loads;
+	atomic_ulong loads_begun;
 	atomic_uint unknown_revisions;
 	char file[64];
 };
@@ -93,7 +93,7 @@ static struct desk *desk_open_with(const char *documents, const struct spoa_opti
 	d->options.outstanding_max = d->options.outstanding_max > 0 ? d->options.outstanding_max
 								     : SPOA_OUTSTANDING_MAX;
 	d->options.frame_size = SPOA_FRAME_SIZE;
-	d->options.loads = &d->loads;
+	d->options.loads_begun = &d->loads_begun;
 	d->options.on_unknown_revision = on_unknown_revision;
 	d->options.arg = d;
 	snprintf(d->file, sizeof(d->file), "/tmp/agent_test.%d.yaml", (int)getpid());
@@ -639,40 +639,61 @@ static void a_graceful_stop_says_goodbye(void **state)
 	desk_close(d);
 }
 
-static void a_new_revision_is_waited_for_and_an_old_one_is_not(void **state)
+#define NOTHING \
+	"apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n" \
+	"metadata: {name: nothing, namespace: shop}\nspec: {}\n"
+
+/* What the main thread does when documents are read: they are used, as that load. */
+static struct rules *desk_reload(struct desk *d, const char *documents)
+{
+	unsigned long load = atomic_fetch_add(&d->loads_begun, 1) + 1;
+	struct rules *next;
+
+	desk_write(d, documents);
+	next = desk_load(d);
+	assert_non_null(next);
+	spoa_thread_use(d->thread, next, load);
+	rules_unref(&d->rules);
+	d->rules = next;
+	return next;
+}
+
+static struct slice revision(const struct rules *r, char *out, size_t bytes, const char *behind)
+{
+	snprintf(out, bytes, "%s%s", r->set->rev, behind);
+	return slice_of(out);
+}
+
+static void a_new_revision_is_waited_for(void **state)
 {
 	struct desk *d = desk_open(NULL);
 	struct check_request q = question("/open");
 	struct rules *next;
-	char first[32], second[32];
+	char first[40], second[40];
 	int fd = greet(d, 16380);
 	struct ack a;
 
 	(void)state;
-	snprintf(first, sizeof(first), "%s", d->rules->set->rev);
-	q.rev = slice_of(first);
+	q.rev = revision(d->rules, first, sizeof(first), "");
 	ask(fd, 1, &q);
 	expect_ack(fd, 1, true);
+	q.rev = revision(d->rules, first, sizeof(first), ".12");
+	ask(fd, 3, &q);
+	expect_ack(fd, 3, true);
 	assert_int_equal(atomic_load(&d->unknown_revisions), 0);
 
-	desk_write(d, "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
-		      "metadata: {name: nothing, namespace: shop}\nspec: {}\n");
+	desk_write(d, NOTHING);
 	next = desk_load(d);
-	assert_non_null(next);
-	snprintf(second, sizeof(second), "%s", next->set->rev);
-	assert_string_not_equal(first, second);
-	q.rev = slice_of(second);
+	assert_string_not_equal(d->rules->set->rev, next->set->rev);
+	q.rev = revision(next, second, sizeof(second), ".13");
 	q.deadline_ms = 2000;
-	ask(fd, 3, &q);
-	ask_path(fd, 5, "/open");			/* others don't wait */
-	expect_ack(fd, 5, true);
+	ask(fd, 5, &q);
+	ask_path(fd, 7, "/open");			/* others don't wait */
+	expect_ack(fd, 7, true);
 	assert_true(is_silent(fd, 50));
 	assert_true(atomic_load(&d->unknown_revisions) > 0);
-	spoa_thread_use(d->thread, next);
-	expect_ack(fd, 3, false);			/* by the new policies */
-	q.rev = slice_of(first);
-	ask(fd, 7, &q);
-	expect_ack(fd, 7, false);			/* by the new ones, too, and at once */
+	desk_reload(d, NOTHING);
+	expect_ack(fd, 5, false);			/* by the new policies */
 
 	q.rev = SLICE("never-seen");
 	q.deadline_ms = 100;
@@ -685,6 +706,45 @@ static void a_new_revision_is_waited_for_and_an_old_one_is_not(void **state)
 	desk_close(d);
 }
 
+/* Who asks by the rules just replaced is a moment behind, and gets what they say. Later it is known
+ * to lag, once a load has shown that what it asks by is not what the files say now. */
+static void the_last_revision_has_its_own_rules_for_a_moment(void **state)
+{
+	struct desk *d = desk_open(NULL);
+	struct check_request q = question("/open");
+	char first[40], again[40];
+	int fd = greet(d, 16380);
+
+	(void)state;
+	q.rev = revision(d->rules, first, sizeof(first), ".1");
+	revision(d->rules, again, sizeof(again), ".3");
+	q.deadline_ms = 2000;
+	desk_reload(d, NOTHING);
+	ask(fd, 1, &q);
+	expect_ack(fd, 1, true);
+	ask_path(fd, 3, "/open");
+	expect_ack(fd, 3, false);
+	assert_int_equal(atomic_load(&d->unknown_revisions), 0);
+
+	assert_true(is_silent(fd, SPOA_LAST_RULES_MS + 100));
+	ask(fd, 5, &q);
+	assert_true(is_silent(fd, 50));
+	assert_true(atomic_load(&d->unknown_revisions) > 0);
+	desk_reload(d, NOTHING);			/* the same again */
+	expect_ack(fd, 5, false);
+	ask(fd, 7, &q);					/* remembered: at once */
+	expect_ack(fd, 7, false);
+
+	/* The same documents, loaded by the asker once more: it may be ahead of us now. */
+	q.rev = slice_of(again);
+	ask(fd, 9, &q);
+	assert_true(is_silent(fd, 50));
+	desk_reload(d, policies);
+	expect_ack(fd, 9, true);
+	close(fd);
+	desk_close(d);
+}
+
 static void a_good_load_settles_every_revision_of_the_same_files(void **state)
 {
 	struct desk *d = desk_open(&(struct spoa_options){ .same_files = true });
@@ -692,17 +752,24 @@ static void a_good_load_settles_every_revision_of_the_same_files(void **state)
 	int fd = greet(d, 16380);
 
 	(void)state;
-	q.rev = SLICE("0123456789abcdef");
+	q.rev = SLICE("0123456789abcdef.2");
 	q.deadline_ms = 2000;
-	atomic_store(&d->loads.begun, 4);
-	atomic_store(&d->loads.good, 4);		/* before the question: proves nothing */
+	atomic_store(&d->loads_begun, 4);
 	ask(fd, 1, &q);
 	assert_true(is_silent(fd, 60));
-	atomic_store(&d->loads.begun, 5);
-	atomic_store(&d->loads.good, 5);
+	spoa_thread_use(d->thread, d->rules, 4);	/* begun before the question: proves nothing */
+	assert_true(is_silent(fd, 60));
+	atomic_store(&d->loads_begun, 5);
+	spoa_thread_use(d->thread, d->rules, 5);
 	expect_ack(fd, 1, true);
 	ask(fd, 3, &q);					/* remembered */
 	expect_ack(fd, 3, true);
+	q.rev = SLICE("0123456789abcdef.3");		/* another one is not */
+	ask(fd, 5, &q);
+	assert_true(is_silent(fd, 60));
+	atomic_store(&d->loads_begun, 6);
+	spoa_thread_use(d->thread, d->rules, 6);
+	expect_ack(fd, 5, true);
 	close(fd);
 	desk_close(d);
 }
@@ -824,7 +891,8 @@ int main(void)
 		cmocka_unit_test(a_disconnect_is_answered),
 		cmocka_unit_test(who_does_not_read_answers_is_not_read_either),
 		cmocka_unit_test(a_graceful_stop_says_goodbye),
-		cmocka_unit_test(a_new_revision_is_waited_for_and_an_old_one_is_not),
+		cmocka_unit_test(a_new_revision_is_waited_for),
+		cmocka_unit_test(the_last_revision_has_its_own_rules_for_a_moment),
 		cmocka_unit_test(a_good_load_settles_every_revision_of_the_same_files),
 		cmocka_unit_test(a_hanging_issuer_delays_nobody_else),
 		cmocka_unit_test(an_answer_larger_than_the_frame_becomes_a_refusal),

@@ -501,8 +501,11 @@ static void an_agent_that_dies_is_asked_again_once(void **state)
 	(void)state;
 	ask(&f->agent, &a, 1500);
 	turn_until(f->base, f->agent.noted == 1);
+	assert_int_equal(COUNTED(f, connections_ready), 1);
 	peer_close(&f->agent.peers[0]);
+	turn_until(f->base, COUNTED(f, connections_ready) == 0);
 	turn_until(f->base, f->agent.noted == 2);	/* on a new connection */
+	assert_int_equal(COUNTED(f, connections_ready), 1);
 	assert_int_equal(COUNTED(f, retried), 1);
 	assert_int_equal(COUNTED(f, reconnects), 1);
 	assert_int_equal(a.answers, 0);
