@@ -67,3 +67,21 @@ agent_pid() {
 	pid=$(sallyctl show info | sed -n 's/^Agent_pid: //p')
 	[ "${pid:-0}" -gt 0 ] && echo "$pid"
 }
+
+# counted REPORT KIND STATUS: of load.py's report; 0 where it has no such line.
+counted() {
+	n=$(sed -n "s/^$2 $3 //p" "$1")
+	echo "${n:-0}"
+}
+
+# nothing_slipped REPORT KIND …: no request of these kinds had any answer but a refusal.
+nothing_slipped() {
+	report=$1
+	shift
+	for kind in "$@"; do
+		! grep "^$kind " "$report" | grep -v -E "^$kind (401|403|503|gap_ms) " ||
+			fail "requests of the kind $kind were not refused: $(cat "$report")"
+		[ "$(counted "$report" "$kind" 401)" -gt 0 ] || [ "$(counted "$report" "$kind" 403)" -gt 0 ] ||
+			fail "no request of the kind $kind was judged: $(cat "$report")"
+	done
+}
