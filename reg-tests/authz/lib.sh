@@ -68,7 +68,7 @@ agent_pid() {
 	[ "${pid:-0}" -gt 0 ] && echo "$pid"
 }
 
-# counted REPORT KIND STATUS: of load.py's report; 0 where it has no such line.
+# counted REPORT KIND STATUS: of kinds.py's report; 0 where it has no such line.
 counted() {
 	n=$(sed -n "s/^$2 $3 //p" "$1")
 	echo "${n:-0}"
