@@ -19,8 +19,7 @@ bool authn_is_preflight(const struct request *r)
 
 static bool is_token_char(char c)
 {
-	return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9') ||
-	       c == '-' || c == '_' || c == '.';
+	return ascii_is_alnum(c) || c == '-' || c == '_' || c == '.';
 }
 
 /* What stands behind the prefix, wherever in the value that is. Absent: the prefix is not there,

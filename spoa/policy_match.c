@@ -63,8 +63,7 @@ static bool sni_matches(const struct text_value *v, struct slice s)
 
 static bool is_template_char(char c)
 {
-	return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9') ||
-	       (c != '\0' && strchr("-._~%!$&'()+,;:@=", c) != NULL);
+	return ascii_is_alnum(c) || (c != '\0' && strchr("-._~%!$&'()+,;:@=", c) != NULL);
 }
 
 static bool rest_matches(struct slice pattern, struct slice path)

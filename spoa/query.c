@@ -3,14 +3,6 @@
  * query.c - query parameters that carry tokens: found, cut out, hidden from what is echoed. */
 #include "spoa/request_priv.h"
 
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = ascii_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Invalid escapes stay as they are; '+' is no blank here. */
 static struct slice percent_decode(struct arena *arena, struct slice s)
 {
@@ -21,9 +13,9 @@ static struct slice percent_decode(struct arena *arena, struct slice s)
 		return s;
 	out = arena_alloc(arena, s.len);
 	for (size_t i = 0; i < s.len; i++) {
-		if (s.at[i] == '%' && i + 2 < s.len && hex_value(s.at[i + 1]) >= 0 &&
-		    hex_value(s.at[i + 2]) >= 0) {
-			out[len++] = (char)(hex_value(s.at[i + 1]) * 16 + hex_value(s.at[i + 2]));
+		if (s.at[i] == '%' && i + 2 < s.len && ascii_hex_value(s.at[i + 1]) >= 0 &&
+		    ascii_hex_value(s.at[i + 2]) >= 0) {
+			out[len++] = (char)(ascii_hex_value(s.at[i + 1]) * 16 + ascii_hex_value(s.at[i + 2]));
 			i += 2;
 		} else {
 			out[len++] = s.at[i];

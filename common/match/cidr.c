@@ -17,24 +17,56 @@ static void set_v6(struct ip *out, const unsigned char *bytes)
 	}
 }
 
+int ip_literal(struct slice s, unsigned char bytes[static 16])
+{
+	char text[IP_TEXT_BYTES];
+
+	if (s.len == 0 || s.len >= sizeof(text) || memchr(s.at, '\0', s.len) != NULL)
+		return AF_UNSPEC;
+	memcpy(text, s.at, s.len);
+	text[s.len] = '\0';
+	if (inet_pton(AF_INET, text, bytes) == 1)
+		return AF_INET;
+	return inet_pton(AF_INET6, text, bytes) == 1 ? AF_INET6 : AF_UNSPEC;
+}
+
+socklen_t ip_sockaddr(struct slice s, uint16_t port, struct sockaddr_storage *out)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)out;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
+	unsigned char bytes[16];
+
+	*out = (struct sockaddr_storage){ .ss_family = (sa_family_t)ip_literal(s, bytes) };
+	switch (out->ss_family) {
+	case AF_INET:
+		in->sin_port = htons(port);
+		memcpy(&in->sin_addr, bytes, sizeof(in->sin_addr));
+		return sizeof(*in);
+	case AF_INET6:
+		in6->sin6_port = htons(port);
+		memcpy(&in6->sin6_addr, bytes, sizeof(in6->sin6_addr));
+		return sizeof(*in6);
+	default:
+		return 0;
+	}
+}
+
 bool ip_parse(struct slice s, struct ip *out)
 {
 	unsigned char bytes[16];
-	char text[IP_TEXT_BYTES];
 
 	*out = (struct ip){ 0 };
-	if (s.len == 0 || s.len >= sizeof(text) || memchr(s.at, '\0', s.len) != NULL)
-		return false;
-	memcpy(text, s.at, s.len);
-	text[s.len] = '\0';
-	if (inet_pton(AF_INET, text, out->bytes) == 1) {
+	switch (ip_literal(s, bytes)) {
+	case AF_INET:
 		out->v4 = true;
+		memcpy(out->bytes, bytes, 4);
 		return true;
-	}
-	if (inet_pton(AF_INET6, text, bytes) != 1)
+	case AF_INET6:
+		set_v6(out, bytes);
+		return true;
+	default:
 		return false;
-	set_v6(out, bytes);
-	return true;
+	}
 }
 
 bool ip_from_sockaddr(const struct sockaddr *sa, struct ip *out)

@@ -80,14 +80,9 @@ static char peek(const struct parse *p, size_t ahead)
 	return p->at + ahead < p->text.len ? p->text.at[p->at + ahead] : '\0';
 }
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
 static bool is_name_char(char c)
 {
-	return (c >= 'A' && c <= 'Z') || is_digit(c) || c == '_';
+	return (c >= 'A' && c <= 'Z') || ascii_is_digit(c) || c == '_';
 }
 
 /* Does ":12%" or "%" stand at `at`? It ends an operator. */
@@ -95,9 +90,9 @@ static bool ends_here(const struct parse *p, size_t at)
 {
 	if (at < p->text.len && p->text.at[at] == ':') {
 		at++;
-		if (at >= p->text.len || !is_digit(p->text.at[at]))
+		if (at >= p->text.len || !ascii_is_digit(p->text.at[at]))
 			return false;
-		while (at < p->text.len && is_digit(p->text.at[at]))
+		while (at < p->text.len && ascii_is_digit(p->text.at[at]))
 			at++;
 	}
 	return at < p->text.len && p->text.at[at] == '%';
@@ -126,9 +121,9 @@ static bool take_max_bytes(struct parse *p, size_t *out)
 	size_t start = p->at + 1, end = start;
 
 	*out = 0;
-	if (peek(p, 0) != ':' || !is_digit(peek(p, 1)))
+	if (peek(p, 0) != ':' || !ascii_is_digit(peek(p, 1)))
 		return true;
-	while (end < p->text.len && is_digit(p->text.at[end]))
+	while (end < p->text.len && ascii_is_digit(p->text.at[end]))
 		end++;
 	if (!slice_to_u64(slice_make(p->text.at + start, end - start), &value) || value == 0 ||
 	    value > FORMAT_BYTES_MAX)

@@ -48,22 +48,12 @@ bool hostname_subset(struct slice a, struct slice b)
 	return a.len >= b.len && ends_nocase(slice_from(a, 1), slice_from(b, 1));
 }
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool is_alnum(char c)
-{
-	return is_digit(c) || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z');
-}
-
 bool hostname_is_label(struct slice s)
 {
-	if (s.len == 0 || s.len > LABEL_BYTES_MAX || !is_alnum(s.at[0]) || !is_alnum(s.at[s.len - 1]))
+	if (s.len == 0 || s.len > LABEL_BYTES_MAX || !ascii_is_alnum(s.at[0]) || !ascii_is_alnum(s.at[s.len - 1]))
 		return false;
 	for (size_t i = 0; i < s.len; i++)
-		if (!is_alnum(s.at[i]) && s.at[i] != '-')
+		if (!ascii_is_alnum(s.at[i]) && s.at[i] != '-')
 			return false;
 	return true;
 }
@@ -79,7 +69,7 @@ bool hostname_is_dns1123_label(struct slice s)
 static bool all_digits(struct slice s)
 {
 	for (size_t i = 0; i < s.len; i++)
-		if (!is_digit(s.at[i]))
+		if (!ascii_is_digit(s.at[i]))
 			return false;
 	return s.len > 0;
 }

@@ -13,14 +13,13 @@ enum {
 
 static uint8_t class_of(unsigned c)
 {
-	bool digit = c >= '0' && c <= '9', letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
 	uint8_t bits = 0;
 
 	if (c < 0x21 || c >= 0x7f || (c != 0 && strchr("\"<>`{}", (int)c) != NULL))
 		bits |= ENCODED | LOOK;
-	if (digit || letter || (c != 0 && strchr("-._~", (int)c) != NULL))
+	if (ascii_is_alnum((char)c) || (c != 0 && strchr("-._~", (int)c) != NULL))
 		bits |= UNRESERVED;
-	if (digit || (letter && (c | 0x20) <= 'f'))
+	if (ascii_hex_value((char)c) >= 0)
 		bits |= HEX;
 	if (c == '/' || c == '%' || c == '\\')
 		bits |= LOOK;
@@ -41,17 +40,12 @@ static bool is(char c, uint8_t bits)
 	return (classes[(unsigned char)c] & bits) != 0;
 }
 
-static unsigned hex_value(char c)
-{
-	return c <= '9' ? (unsigned)(c - '0') : (unsigned)((c | 0x20) - 'a' + 10);
-}
-
 /* The octet of "%XX" at the start of `s`, -1 if it is none. */
 static int escape_at(struct slice s)
 {
 	if (s.len < 3 || !is(s.at[1], HEX) || !is(s.at[2], HEX))
 		return -1;
-	return (int)(hex_value(s.at[1]) << 4 | hex_value(s.at[2]));
+	return ascii_hex_value(s.at[1]) << 4 | ascii_hex_value(s.at[2]);
 }
 
 /* Is "/" at the start of `s` followed by a segment `.` or `..`? */

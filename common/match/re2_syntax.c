@@ -40,21 +40,6 @@ static char peek(const struct scan *s, size_t ahead)
 	return s->at + ahead < s->pattern.len ? s->pattern.at[s->at + ahead] : '\0';
 }
 
-static bool is_letter(char c)
-{
-	return ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z';
-}
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-static bool is_hex(char c)
-{
-	return is_digit(c) || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'f');
-}
-
 /* \pL, \p{Greek}, \p{^Greek}: names of letters and underscores. */
 static bool take_property(struct scan *s)
 {
@@ -62,7 +47,7 @@ static bool take_property(struct scan *s)
 
 	*s->utf = true;
 	s->at += 2;
-	if (is_letter(peek(s, 0))) {
+	if (ascii_is_letter(peek(s, 0))) {
 		s->at++;
 		return true;
 	}
@@ -71,7 +56,7 @@ static bool take_property(struct scan *s)
 	s->at++;
 	if (peek(s, 0) == '^')
 		s->at++;
-	while (is_letter(peek(s, 0)) || peek(s, 0) == '_')
+	while (ascii_is_letter(peek(s, 0)) || peek(s, 0) == '_')
 		s->at++;
 	if (peek(s, 0) != '}')
 		return refuse(s, start, "\\p{…} needs the name of a Unicode class or script");
@@ -87,17 +72,13 @@ static bool take_hex(struct scan *s)
 
 	s->at += 2;
 	if (peek(s, 0) != '{') {
-		if (!is_hex(peek(s, 0)) || !is_hex(peek(s, 1)))
+		if (ascii_hex_value(peek(s, 0)) < 0 || ascii_hex_value(peek(s, 1)) < 0)
 			return refuse(s, start, "\\x needs two hex digits, write \\x0A or \\x{A}");
 		s->at += 2;
 		return true;
 	}
-	for (s->at++; is_hex(peek(s, 0)) && digits < 8; s->at++, digits++) {
-		char c = peek(s, 0);
-
-		value = value << 4 |
-			(unsigned long)(is_digit(c) ? c - '0' : ascii_lower(c) - 'a' + 10);
-	}
+	for (s->at++; ascii_hex_value(peek(s, 0)) >= 0 && digits < 8; s->at++, digits++)
+		value = value << 4 | (unsigned long)ascii_hex_value(peek(s, 0));
 	if (digits == 0 || peek(s, 0) != '}' || value > 0x10ffff)
 		return refuse(s, start, "\\x{…} needs one to six hex digits, at most 10FFFF");
 	s->at++;
@@ -167,7 +148,7 @@ static bool take_escape(struct scan *s)
 		return refuse(s, s->at, "back-reference \\%c is not in RE2 syntax", c);
 	if (s->in_class && c != '\0' && strchr("bBAz", c) != NULL)
 		return refuse(s, s->at, "\\%c has no meaning inside [ ]", c);
-	if (is_letter(c) && strchr("aftnrdDsSwWbBAz", c) == NULL)
+	if (ascii_is_letter(c) && strchr("aftnrdDsSwWbBAz", c) == NULL)
 		return refuse_letter(s, c);
 	if ((unsigned char)c >= 0x80)
 		*s->utf = true;
@@ -235,7 +216,7 @@ static bool refuse_group(struct scan *s)
 		if (slice_starts(rest, slice_of(foreign[i].text)))
 			return refuse(s, s->at, "%s (%s) is not in RE2 syntax", foreign[i].text,
 				      foreign[i].name);
-	if (is_digit(peek(s, 2)) || (peek(s, 2) == '-' && is_digit(peek(s, 3))))
+	if (ascii_is_digit(peek(s, 2)) || (peek(s, 2) == '-' && ascii_is_digit(peek(s, 3))))
 		return refuse(s, s->at, "recursion into a group is not in RE2 syntax");
 	return refuse(s, s->at,
 		      "unknown group (?%.1s, RE2 has (?:…), (?P<name>…) and the flags i m s U",
@@ -277,7 +258,7 @@ static size_t braces(const struct scan *s, unsigned long *largest)
 	unsigned long numbers[2] = { 0, 0 };
 	size_t ahead = 1, part = 0;
 
-	while (is_digit(peek(s, ahead)) || (peek(s, ahead) == ',' && part == 0)) {
+	while (ascii_is_digit(peek(s, ahead)) || (peek(s, ahead) == ',' && part == 0)) {
 		if (peek(s, ahead) == ',') {
 			if (ahead == 1)
 				return 0;

@@ -56,7 +56,7 @@ static bool decode_integer(struct decoder *d, const struct node *n, int64_t min,
 		return decode_error(d, n, "must be a whole number, found the string \"%.*s\": "
 				    "remove the quotes", SLICE_ARG(n->text));
 	digits = n->text.at[0] == '-' || n->text.at[0] == '+' ? slice_from(n->text, 1) : n->text;
-	if (digits.len > 1 && digits.at[0] == '0' && digits.at[1] >= '0' && digits.at[1] <= '9')
+	if (digits.len > 1 && digits.at[0] == '0' && ascii_is_digit(digits.at[1]))
 		return decode_error(d, n, "%.*s is octal to some and decimal to others: write it "
 				    "without the leading zero", SLICE_ARG(n->text));
 	if (*out < min || *out > max)
@@ -193,9 +193,9 @@ static const struct unit *find_unit(struct slice s)
 	return best;
 }
 
-static bool is_digit(struct slice s)
+static bool starts_with_digit(struct slice s)
 {
-	return s.len > 0 && s.at[0] >= '0' && s.at[0] <= '9';
+	return s.len > 0 && ascii_is_digit(s.at[0]);
 }
 
 /* One "1.5h" of a duration, taken from the front of `s` and added to `total`. */
@@ -205,12 +205,12 @@ static bool take_part(struct slice *s, int64_t *total)
 	const struct unit *unit;
 	bool digits = false;
 
-	for (; is_digit(*s); *s = slice_from(*s, 1), digits = true)
+	for (; starts_with_digit(*s); *s = slice_from(*s, 1), digits = true)
 		if (__builtin_mul_overflow(whole, 10, &whole) ||
 		    __builtin_add_overflow(whole, s->at[0] - '0', &whole))
 			return false;
 	if (s->len > 0 && s->at[0] == '.') {
-		for (*s = slice_from(*s, 1); is_digit(*s); *s = slice_from(*s, 1), digits = true) {
+		for (*s = slice_from(*s, 1); starts_with_digit(*s); *s = slice_from(*s, 1), digits = true) {
 			if (scale > 100000000)
 				continue;	/* below a nanosecond of any unit up to a second */
 			fraction = fraction * 10 + (s->at[0] - '0');
@@ -252,7 +252,7 @@ bool decode_duration(struct decoder *d, const struct node *n, void *out, const v
 
 	if (n->kind != NODE_SCALAR)
 		return decode_error(d, n, "must be a duration such as 5s, found %s", node_found(n));
-	if (!duration_parse_ns(n->text, &ns) && scalar_is_integer(n->text) && is_digit(n->text))
+	if (!duration_parse_ns(n->text, &ns) && scalar_is_integer(n->text) && starts_with_digit(n->text))
 		return decode_error(d, n, "\"%.*s\" is no duration: it needs a unit, such as %.*ss",
 				    SLICE_ARG(n->text), SLICE_ARG(n->text));
 	if (!duration_parse_ns(n->text, &ns))

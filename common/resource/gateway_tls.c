@@ -283,10 +283,7 @@ static bool check_versions(struct decoder *d, const struct node *n, const struct
 
 static bool is_expression(struct slice s)
 {
-	char c = s.len > 0 ? ascii_lower(s.at[0]) : '\0';
-
-	return s.len == 0 || slice_eq(s, SLICE("ALL")) ||
-	       !((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'));
+	return s.len == 0 || slice_eq(s, SLICE("ALL")) || !ascii_is_alnum(s.at[0]);
 }
 
 static bool is_cipher(struct slice s)
@@ -354,12 +351,10 @@ static bool is_hash_pin(struct slice s)
 	if (s.len != SHA256_HEX && !colons)
 		return false;
 	for (size_t i = 0; i < s.len; i++) {
-		char c = ascii_lower(s.at[i]);
-
 		if (colons && i % 3 == 2) {
-			if (c != ':')
+			if (s.at[i] != ':')
 				return false;
-		} else if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
+		} else if (ascii_hex_value(s.at[i]) < 0) {
 			return false;
 		}
 	}

@@ -6,18 +6,13 @@
 
 #define LABEL_PREFIX_MAX	253u
 
-static bool is_alnum(char c)
-{
-	return (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z');
-}
-
 /* Letters, digits, `-`, `_` and `.`, a letter or digit at both ends, at most 63. */
 static bool is_label_name(struct slice s)
 {
-	if (s.len == 0 || s.len > LABEL_BYTES_MAX || !is_alnum(s.at[0]) || !is_alnum(s.at[s.len - 1]))
+	if (s.len == 0 || s.len > LABEL_BYTES_MAX || !ascii_is_alnum(s.at[0]) || !ascii_is_alnum(s.at[s.len - 1]))
 		return false;
 	for (size_t i = 0; i < s.len; i++)
-		if (!is_alnum(s.at[i]) && s.at[i] != '-' && s.at[i] != '_' && s.at[i] != '.')
+		if (!ascii_is_alnum(s.at[i]) && s.at[i] != '-' && s.at[i] != '_' && s.at[i] != '.')
 			return false;
 	return true;
 }

@@ -44,7 +44,7 @@ static bool parse_time(struct slice s, int64_t *out)
 	    t.tm_sec > 60)
 		return false;
 	if (s.at[i] == '.')
-		for (i++; i < s.len && s.at[i] >= '0' && s.at[i] <= '9';)
+		for (i++; i < s.len && ascii_is_digit(s.at[i]);)
 			i++;
 	if (i + 1 == s.len && ascii_lower(s.at[i]) == 'z') {
 		*out = timegm(&t);
@@ -75,8 +75,7 @@ static bool decode_time(struct decoder *d, const struct node *n, void *out, cons
 
 static bool is_name_char(char c)
 {
-	return (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') ||
-	       c == '-' || c == '.';
+	return ascii_is_alnum(c) || c == '-' || c == '.';
 }
 
 /* Every label of it letters, digits and inner hyphens. Upper case is left to the kinds. */

@@ -9,16 +9,6 @@
 #define KIND_CHARS_MAX	63u
 #define NAME_CHARS_MAX	253u
 
-static bool is_alpha(char c)
-{
-	return ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z';
-}
-
-static bool is_alnum(char c)
-{
-	return is_alpha(c) || (c >= '0' && c <= '9');
-}
-
 static bool label_check(struct decoder *d, const struct string_entry *e)
 {
 	struct node at = { .where = e->where };
@@ -93,10 +83,10 @@ static bool is_group(struct slice s)
 		return true;
 	while (rest.at != NULL) {
 		part = slice_cut(&rest, '.');
-		if (part.len == 0 || !is_alnum(part.at[0]) || !is_alnum(part.at[part.len - 1]))
+		if (part.len == 0 || !ascii_is_alnum(part.at[0]) || !ascii_is_alnum(part.at[part.len - 1]))
 			return false;
 		for (size_t i = 0; i < part.len; i++)
-			if (!(is_alnum(part.at[i]) || part.at[i] == '-') ||
+			if (!(ascii_is_alnum(part.at[i]) || part.at[i] == '-') ||
 			    part.at[i] != ascii_lower(part.at[i]))
 				return false;
 	}
@@ -105,10 +95,10 @@ static bool is_group(struct slice s)
 
 static bool is_kind(struct slice s)
 {
-	if (s.len == 0 || s.len > KIND_CHARS_MAX || !is_alpha(s.at[0]) || !is_alnum(s.at[s.len - 1]))
+	if (s.len == 0 || s.len > KIND_CHARS_MAX || !ascii_is_letter(s.at[0]) || !ascii_is_alnum(s.at[s.len - 1]))
 		return false;
 	for (size_t i = 0; i < s.len; i++)
-		if (!is_alnum(s.at[i]) && s.at[i] != '-')
+		if (!ascii_is_alnum(s.at[i]) && s.at[i] != '-')
 			return false;
 	return true;
 }

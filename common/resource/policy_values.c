@@ -93,8 +93,7 @@ static bool is_template_literal(struct slice segment)
 	for (size_t i = 0; i < segment.len; i++) {
 		char c = segment.at[i];
 
-		if (!((ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9') ||
-		      (c != '\0' && strchr("-._~%!$&'()+,;:@=", c) != NULL)))
+		if (!ascii_is_alnum(c) && (c == '\0' || strchr("-._~%!$&'()+,;:@=", c) == NULL))
 			return false;
 	}
 	return segment.len > 0;

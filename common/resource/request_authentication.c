@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "sallyport/names.h"
 #include "sallyport/object.h"
 
 /* Elements of a list of strings; `what` is the exact text of the rule that forbids empty ones. */
@@ -26,20 +27,6 @@ static bool decode_filled_list(struct decoder *d, const struct node *n, void *ou
 	return ok && filled;
 }
 
-static bool is_token_char(char c)
-{
-	return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9') ||
-	       (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
-static bool is_header_name(struct slice s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if (!is_token_char(s.at[i]))
-			return false;
-	return s.len > 0;
-}
-
 /* A claim must not say where a request ends or whom it is for. */
 static bool is_framing_header(struct slice s)
 {
@@ -55,7 +42,7 @@ static bool is_framing_header(struct slice s)
 
 static bool output_header_check(struct decoder *d, const struct node *n, struct slice name)
 {
-	if (!is_header_name(name))
+	if (!name_is_token(name))
 		return decode_error(d, n, "\"%.*s\" is no header name; write letters, digits and '-'",
 				    SLICE_ARG(name));
 	if (is_framing_header(name))
@@ -93,7 +80,7 @@ static bool decode_from_header(struct decoder *d, const struct node *n, struct j
 		return false;
 	if (h->name.len == 0)
 		return decode_error(d, n, "location header name must be non-empty string");
-	if (!is_header_name(h->name))
+	if (!name_is_token(h->name))
 		return decode_error(d, n, "\"%.*s\" is no header name", SLICE_ARG(h->name));
 	if (h->prefix.len == 0)
 		h->prefix = NO_SLICE;
@@ -150,8 +137,8 @@ static bool decode_claim_header(struct decoder *d, const struct node *n, struct 
 		return decode_error(d, n, "outputClaimToHeaders header and claim value must be non-empty "
 				    "string");
 	for (size_t i = 0; i < c->header.len; i++)
-		if (strchr("-_", c->header.at[i]) == NULL && (!is_token_char(c->header.at[i]) ||
-		    strchr("!#$%&'*+.^`|~", c->header.at[i]) != NULL))
+		if (!ascii_is_alnum(c->header.at[i]) && c->header.at[i] != '-' &&
+		    c->header.at[i] != '_')
 			return decode_error(d, n, "header \"%.*s\": only letters, digits, '-' and '_' "
 					    "are allowed", SLICE_ARG(c->header));
 	return output_header_check(d, n, c->header);

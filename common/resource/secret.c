@@ -21,9 +21,9 @@ static bool check_key(struct decoder *d, const struct node_pair *pair)
 		  !slice_eq(key, SLICE(".."));
 
 	for (size_t i = 0; ok && i < key.len; i++) {
-		char c = ascii_lower(key.at[i]);
+		char c = key.at[i];
 
-		ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+		ok = ascii_is_alnum(c) || c == '-' || c == '_' || c == '.';
 	}
 	if (ok)
 		return true;

@@ -186,7 +186,7 @@ static void check_meta(struct decoder *d, const struct meta *m)
 
 	d->path_len = 0;
 	if (m->name.len > 0 && (!hostname_is_dns1123_label(m->name) ||
-				(m->name.at[0] >= '0' && m->name.at[0] <= '9')))
+				ascii_is_digit(m->name.at[0])))
 		decode_error(d, NULL, "service name \"%.*s\" must be a DNS label: lower-case letters, digits and -, "
 			     "a letter first", SLICE_ARG(m->name));
 	if (meta_annotation(m, "networking.istio.io/traffic-distribution").at != NULL)

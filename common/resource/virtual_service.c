@@ -75,7 +75,7 @@ static bool is_mesh_gateway_host(struct slice host)
 	if (!slice_to_u64(parts[1], &port) || port == 0 || port > 65535)
 		return false;
 	for (size_t i = 0; i < parts[3].len; i++)
-		if (ascii_lower(parts[3].at[i]) >= 'a' && ascii_lower(parts[3].at[i]) <= 'z')
+		if (ascii_is_letter(parts[3].at[i]))
 			return true;
 	return false;
 }

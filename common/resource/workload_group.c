@@ -39,9 +39,7 @@ static bool decode_header_name(struct decoder *d, const struct node *n, void *ou
 	if (name->len == 0)
 		return decode_error(d, n, "header name cannot be empty");
 	for (size_t i = 0; i < name->len; i++) {
-		char c = ascii_lower(name->at[i]);
-
-		if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'))
+		if (!ascii_is_alnum(name->at[i]) && name->at[i] != '-')
 			return decode_error(d, n, "header name \"%.*s\" is not a valid header name",
 					    SLICE_ARG(*name));
 	}

@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sallyport/spop_address.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <string.h>
 #include <sys/un.h>
 
-#include "sallyport/slice.h"
-
-#define HOST_BYTES	64
+#include "sallyport/cidr.h"
 
 static bool parse_unix(const char *path, struct spop_address *out, const char **why)
 {
@@ -27,29 +23,12 @@ static bool parse_unix(const char *path, struct spop_address *out, const char **
 
 static bool parse_host(struct slice host, uint16_t port, struct spop_address *out)
 {
-	struct sockaddr_in *in = (struct sockaddr_in *)&out->at;
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&out->at;
 	bool brackets = host.len >= 2 && host.at[0] == '[' && host.at[host.len - 1] == ']';
-	char copy[HOST_BYTES];
 
 	if (brackets)
 		host = slice_make(host.at + 1, host.len - 2);
-	if (host.len >= sizeof(copy))
-		return false;
-	memcpy(copy, host.at, host.len);
-	copy[host.len] = '\0';
-	if (!brackets && inet_pton(AF_INET, copy, &in->sin_addr) == 1) {
-		in->sin_family = AF_INET;
-		in->sin_port = htons(port);
-		out->len = sizeof(*in);
-		return true;
-	}
-	if (!brackets || inet_pton(AF_INET6, copy, &in6->sin6_addr) != 1)
-		return false;
-	in6->sin6_family = AF_INET6;
-	in6->sin6_port = htons(port);
-	out->len = sizeof(*in6);
-	return true;
+	out->len = ip_sockaddr(host, port, &out->at);
+	return out->len > 0 && brackets == (out->at.ss_family == AF_INET6);
 }
 
 bool spop_address_parse(const char *text, struct spop_address *out, const char **why)

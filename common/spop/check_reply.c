@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 
+#include "sallyport/names.h"
 #include "sallyport/object.h"
 
 #define VARIABLE_NAME_MAX	32
@@ -97,26 +98,13 @@ void check_reply_write_header_variable(struct spop_writer *w, struct slice heade
 	for (size_t i = 0; i < header.len; i++) {
 		char c = ascii_lower(header.at[i]);
 
-		name[len++] = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ? c : '_';
+		name[len++] = ascii_is_alnum(c) ? c : '_';
 	}
 	spop_write_set_var(w, SPOP_TXN, slice_make(name, len));
 	spop_write_string(w, value);
 }
 
 /* ---- reading ---- */
-
-/* RFC 9110, 5.6.2. */
-static bool is_token(struct slice s)
-{
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.at[i];
-
-		if (!((c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
-		      (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL)))
-			return false;
-	}
-	return s.len > 0;
-}
 
 static bool is_clean_value(struct slice s)
 {
@@ -135,7 +123,7 @@ bool check_headers_are_clean(struct slice hdrs_bin)
 	if (hdrs_bin.at == NULL)
 		return true;
 	while ((o = spop_read_header(&r, &name, &value)) == OK)
-		if (!is_token(name) || !is_clean_value(value))
+		if (!name_is_token(name) || !is_clean_value(value))
 			return false;
 	return o == CLOSED;
 }
@@ -149,7 +137,7 @@ bool check_names_are_clean(struct slice names_bin)
 	if (names_bin.at == NULL)
 		return true;
 	while ((o = spop_read_name(&r, &name)) == OK)
-		if (!is_token(name))
+		if (!name_is_token(name))
 			return false;
 	return o == CLOSED;
 }

@@ -3,10 +3,10 @@
  * check_request.c - the question that the proxy asks the agent (spec/spop.md 13.1 and 13.2). */
 #include "sallyport/check_request.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <stddef.h>
 
+#include "sallyport/cidr.h"
 #include "sallyport/object.h"
 
 /* How an argument stands in struct check_request. */
@@ -180,27 +180,18 @@ void check_request_write(struct spop_writer *w, const struct check_request *q)
 
 /* ---- reading ---- */
 
-static bool parse_address(struct slice text, struct check_address *out)
+bool check_address_parse(struct slice text, struct check_address *out)
 {
-	char copy[INET6_ADDRSTRLEN];
+	int family = ip_literal(text, out->bytes);
 
-	if (text.len >= sizeof(copy))
-		return false;
-	memcpy(copy, text.at, text.len);
-	copy[text.len] = '\0';
-	if (inet_pton(AF_INET, copy, out->bytes) == 1)
-		out->family = 4;
-	else if (inet_pton(AF_INET6, copy, out->bytes) == 1)
-		out->family = 6;
-	else
-		return false;
-	return true;
+	out->family = family == AF_INET ? 4 : family == AF_INET6 ? 6 : 0;
+	return out->family != 0;
 }
 
 static bool take_address(const struct spop_value *v, struct check_address *out)
 {
 	if (v->type == SPOP_STRING)
-		return parse_address(v->bytes, out);
+		return check_address_parse(v->bytes, out);
 	if (v->type != SPOP_IPV4 && v->type != SPOP_IPV6)
 		return false;
 	out->family = v->type == SPOP_IPV4 ? 4 : 6;

@@ -24,6 +24,9 @@ struct check_address {
 	uint16_t port;		/* 0: unknown */
 };
 
+/* A literal; the port stays. False: it is none, the family is 0. */
+bool check_address_parse(struct slice text, struct check_address *out);
+
 /* One line of a head. */
 struct check_header {
 	struct slice name;		/* in lower case on the wire */

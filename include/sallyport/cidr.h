@@ -22,7 +22,12 @@ struct cidr {
 	unsigned bits;			/* 0..32 or 0..128 */
 };
 
-/* A literal without brackets, port or zone. */
+/* AF_INET or AF_INET6 with the 4 or 16 bytes of a literal without brackets, port or zone, as it is
+ * written; AF_UNSPEC: it is none. */
+int ip_literal(struct slice s, unsigned char bytes[static 16]);
+/* The same as a socket address; returns its length, 0: no literal. */
+socklen_t ip_sockaddr(struct slice s, uint16_t port, struct sockaddr_storage *out);
+/* A literal, too. */
 bool ip_parse(struct slice s, struct ip *out);
 /* False: neither AF_INET nor AF_INET6. */
 bool ip_from_sockaddr(const struct sockaddr *sa, struct ip *out);

@@ -3,9 +3,8 @@
  * walked once for what no client may send; what is added afterwards is known by id. */
 #include "proxy/http/forwarded.h"
 
-#include <arpa/inet.h>
-
 #include "proxy/http/chars_priv.h"
+#include "sallyport/hostname.h"
 #include "sallyport/object.h"
 
 #define ENVOY_PREFIX	"x-envoy-"
@@ -114,18 +113,6 @@ static void check_single_fields(struct headers *h)
 
 /* ---- who the client is ---- */
 
-static bool is_plain_address(struct slice s)
-{
-	char text[INET6_ADDRSTRLEN];
-	struct in6_addr address;
-
-	if (s.len == 0 || s.len >= sizeof(text))
-		return false;
-	memcpy(text, s.at, s.len);
-	text[s.len] = '\0';
-	return inet_pton(AF_INET, text, &address) == 1 || inet_pton(AF_INET6, text, &address) == 1;
-}
-
 struct edge_client edge_client_of(struct slice list, uint32_t trusted, struct slice peer)
 {
 	struct edge_client client = { .address = peer };
@@ -143,7 +130,7 @@ struct edge_client edge_client_of(struct slice list, uint32_t trusted, struct sl
 		list = comma >= 0 ? slice_first(list, (size_t)comma) : NO_SLICE;
 	}
 	entry = slice_trim(entry);
-	if (is_plain_address(entry)) {
+	if (hostname_is_ip(entry)) {
 		client.address = entry;
 		client.from_header = true;
 	}

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A complete head becomes a struct message: target forms, Host, framing, upgrades and Expect for
  * requests (spec/http.md 3, 5, 6, 11), framing and upgrades for responses (12, 13). */
-#include <arpa/inet.h>
 #include <openssl/sha.h>
 
 #include "proxy/http/chars_priv.h"
 #include "proxy/http/http1_priv.h"
 #include "sallyport/base64.h"
+#include "sallyport/cidr.h"
 
 static const struct refusal refusals[] = {
 	[FAULT_NONE] = { 0, "", "" },
@@ -32,25 +32,13 @@ static bool port_is_valid(struct slice digits)
 	return digits.len <= PORT_DIGITS_MAX && slice_to_u64(digits, &port) && port <= PORT_MAX;
 }
 
-/* What stands between the brackets. */
-static bool ipv6_is_valid(struct slice s)
-{
-	char text[INET6_ADDRSTRLEN];
-	struct in6_addr address;
-
-	if (s.len == 0 || s.len >= sizeof(text))
-		return false;
-	memcpy(text, s.at, s.len);
-	text[s.len] = '\0';
-	return inet_pton(AF_INET6, text, &address) == 1;
-}
-
 static bool bracketed_is_valid(struct slice s, bool needs_port)
 {
 	ptrdiff_t close = slice_find(s, ']');
+	unsigned char ip[16];
 	struct slice rest;
 
-	if (close < 0 || !ipv6_is_valid(slice_make(s.at + 1, (size_t)close - 1)))
+	if (close < 0 || ip_literal(slice_make(s.at + 1, (size_t)close - 1), ip) != AF_INET6)
 		return false;
 	rest = slice_from(s, (size_t)close + 1);
 	if (rest.len == 0)

@@ -90,6 +90,15 @@ bool address_is_loopback(const struct sockaddr *a)
 	       IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)a)->sin6_addr);
 }
 
+bool address_is_among(const struct sockaddr_storage *a, const struct sockaddr_storage *all,
+		      size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (memcmp(&all[i], a, sizeof(*a)) == 0)
+			return true;
+	return false;
+}
+
 void transport_tune(int fd, int family)
 {
 	const int on = 1, idle = KEEPALIVE_IDLE_S;

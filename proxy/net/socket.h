@@ -17,5 +17,8 @@ size_t address_text(const struct sockaddr *a, char *out);
 size_t address_ip_text(const struct sockaddr *a, char *out);
 unsigned address_port(const struct sockaddr *a);
 bool address_is_loopback(const struct sockaddr *a);
+/* Compares all bytes: what an address does not use must be zero. */
+bool address_is_among(const struct sockaddr_storage *a, const struct sockaddr_storage *all,
+		      size_t count);
 
 #endif

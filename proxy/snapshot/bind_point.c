@@ -9,6 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "sallyport/cidr.h"
+
 static bool can_bind_ipv6(void)
 {
 	struct sockaddr_in6 any = { .sin6_family = AF_INET6 };
@@ -55,21 +57,22 @@ static void make_ipv6(struct in6_addr ip, uint32_t port, struct bind_point *out)
 
 static bool make_ip(struct slice bind, uint32_t port, struct bind_point *out)
 {
-	char text[INET6_ADDRSTRLEN];
+	unsigned char bytes[16];
 	struct in_addr v4;
 	struct in6_addr v6;
 
-	if (bind.len >= sizeof(text))
-		return false;
-	memcpy(text, bind.at, bind.len);
-	text[bind.len] = '\0';
-	if (inet_pton(AF_INET, text, &v4) == 1)
+	switch (ip_literal(bind, bytes)) {
+	case AF_INET:
+		memcpy(&v4, bytes, sizeof(v4));
 		make_ipv4(v4, port, out);
-	else if (inet_pton(AF_INET6, text, &v6) == 1)
+		return true;
+	case AF_INET6:
+		memcpy(&v6, bytes, sizeof(v6));
 		make_ipv6(v6, port, out);
-	else
+		return true;
+	default:
 		return false;
-	return true;
+	}
 }
 
 /* A path, or after a zero byte a name in the abstract namespace. */

@@ -2,11 +2,11 @@
  *
  * service_endpoints.c - the endpoints of a service's port, gathered from every document that adds
  * some: inline ones, WorkloadEntries by selector, EndpointSlices and Endpoints. */
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <sys/un.h>
 
 #include "proxy/snapshot/services_priv.h"
+#include "sallyport/cidr.h"
 #include "sallyport/policy_reach.h"
 #include "sallyport/resource/proxy_settings.h"
 
@@ -23,30 +23,6 @@ struct gather {
 static bool is_dns(const struct declared_service *s)
 {
 	return s->resolution == RESOLUTION_DNS || s->resolution == RESOLUTION_DNS_ROUND_ROBIN;
-}
-
-socklen_t parse_ip(struct slice ip, uint32_t port, struct sockaddr_storage *out)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)out;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
-	char text[INET6_ADDRSTRLEN];
-
-	if (ip.len == 0 || ip.len >= sizeof(text))
-		return 0;
-	memcpy(text, ip.at, ip.len);
-	text[ip.len] = '\0';
-	*out = (struct sockaddr_storage){ 0 };
-	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port = htons((uint16_t)port);
-		return sizeof(*v4);
-	}
-	if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
-		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons((uint16_t)port);
-		return sizeof(*v6);
-	}
-	return 0;
 }
 
 /* A path, or a name in the abstract space, which begins with a NUL there. 0: too long. */
@@ -145,7 +121,7 @@ static bool fill_address(struct gather *g, const struct workload *w, uint32_t po
 	switch (w->address_kind) {
 	case ADDRESS_IP:
 		out->port = (uint16_t)port;
-		out->sockaddr_len = parse_ip(w->address, port, &out->sockaddr);
+		out->sockaddr_len = ip_sockaddr(w->address, (uint16_t)port, &out->sockaddr);
 		return out->sockaddr_len > 0;
 	case ADDRESS_UNIX:
 	case ADDRESS_ABSTRACT:
@@ -228,7 +204,7 @@ static void gather_host(struct gather *g, const struct service_entry *e, const s
 	struct known_endpoint *k;
 
 	spec.port = (uint16_t)(p->target_port > 0 ? p->target_port : p->number);
-	spec.sockaddr_len = parse_ip(spec.address, spec.port, &spec.sockaddr);
+	spec.sockaddr_len = ip_sockaddr(spec.address, spec.port, &spec.sockaddr);
 	k = add_endpoint(g);
 	k->spec = spec;
 	k->workload_labels = g->fallback;
@@ -260,7 +236,7 @@ static void add_kube_endpoint(struct gather *g, const struct kube_endpoint *k, u
 				      .healthy = k->health == ENDPOINT_HEALTHY, .where = k->where };
 	struct known_endpoint *e;
 
-	spec.sockaddr_len = parse_ip(k->address, port, &spec.sockaddr);
+	spec.sockaddr_len = ip_sockaddr(k->address, (uint16_t)port, &spec.sockaddr);
 	if (spec.sockaddr_len == 0 || port == 0)
 		return;
 	e = add_endpoint(g);

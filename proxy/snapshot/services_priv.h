@@ -101,7 +101,5 @@ const struct known_endpoints *declared_service_endpoints(const struct service_di
 							 struct declared_port *port);
 /* "namespace/name" in the arena. */
 struct slice namespaced_name(struct arena *a, struct slice ns, struct slice name);
-/* A sockaddr for an IP literal; 0: it is none. */
-socklen_t parse_ip(struct slice ip, uint32_t port, struct sockaddr_storage *out);
 
 #endif

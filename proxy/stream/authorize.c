@@ -2,8 +2,6 @@
  *
  * authorize.c - asks the agent about requests that policies reach, and does what it says. No path
  * leads past it: no verdict in time, no agent, or an answer that cannot be read is a refusal. */
-#include <arpa/inet.h>
-
 #include "proxy/stream/stream_priv.h"
 
 #define CHECKS_MAX	3	/* questions a request may need: each changes it and so its route */
@@ -65,7 +63,6 @@ static void describe_headers(struct stream *s, struct check_request *q)
 static void describe_remote(const struct stream *s, struct check_request *q)
 {
 	struct slice text = s->x.remote_address;
-	char ip[INET6_ADDRSTRLEN];
 	ptrdiff_t colon = slice_rfind(text, ':');
 
 	if (text.at == s->x.direct_remote_address.at || colon < 0)
@@ -73,15 +70,8 @@ static void describe_remote(const struct stream *s, struct check_request *q)
 	text = slice_first(text, (size_t)colon);
 	if (text.len > 2 && text.at[0] == '[')
 		text = slice_make(text.at + 1, text.len - 2);
-	if (text.len >= sizeof(ip))
-		return;
-	memcpy(ip, text.at, text.len);
-	ip[text.len] = '\0';
 	q->remote = (struct check_address){ 0 };
-	if (inet_pton(AF_INET, ip, q->remote.bytes) == 1)
-		q->remote.family = 4;
-	else if (inet_pton(AF_INET6, ip, q->remote.bytes) == 1)
-		q->remote.family = 6;
+	check_address_parse(text, &q->remote);
 }
 
 static void on_verdict(void *owner, const struct authz_verdict *v);

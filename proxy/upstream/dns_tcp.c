@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 
+#include "proxy/net/socket.h"
 #include "sallyport/log.h"
 
 #define ANSWER_BYTES	65535u
@@ -40,14 +41,6 @@ static void job_free(struct dns_tcp_job *j)
 {
 	free(j->addresses);
 	free(j);
-}
-
-static bool known(const struct sockaddr_storage *all, size_t count, const struct sockaddr_storage *one)
-{
-	for (size_t i = 0; i < count; i++)
-		if (memcmp(&all[i], one, sizeof(*one)) == 0)
-			return true;
-	return false;
 }
 
 /* What is left of a message. */
@@ -133,7 +126,7 @@ bool dns_answer_parse(const unsigned char *answer, size_t len, int family,
 		is_address = record_address(&rr, family, &a);
 		if ((is_address || rr.type == ns_t_cname) && rr.ttl < least)
 			least = rr.ttl;
-		if (is_address && *count < max && !known(out, *count, &a))
+		if (is_address && *count < max && !address_is_among(&a, out, *count))
 			out[(*count)++] = a;
 	}
 	*ttl_s = *count > 0 ? least : 0;

@@ -3,23 +3,10 @@
  * hosts_file.c - looks a name up in the hosts file. */
 #include "proxy/upstream/hosts_file.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdio.h>
 
-static bool parse_address(struct slice text, int family, struct sockaddr_storage *out)
-{
-	char copy[INET6_ADDRSTRLEN];
-	void *into = family == AF_INET ? (void *)&((struct sockaddr_in *)out)->sin_addr :
-					 (void *)&((struct sockaddr_in6 *)out)->sin6_addr;
-
-	if (text.len == 0 || text.len >= sizeof(copy))
-		return false;
-	memcpy(copy, text.at, text.len);
-	copy[text.len] = '\0';
-	*out = (struct sockaddr_storage){ .ss_family = (sa_family_t)family };
-	return inet_pton(family, copy, into) == 1;
-}
+#include "proxy/net/socket.h"
+#include "sallyport/cidr.h"
 
 /* The next word of the line; absent: none is left. */
 static struct slice next_word(struct slice *rest)
@@ -51,14 +38,6 @@ static bool line_names(struct slice line, struct slice name)
 	return false;
 }
 
-static bool known(const struct sockaddr_storage *all, size_t count, const struct sockaddr_storage *one)
-{
-	for (size_t i = 0; i < count; i++)
-		if (memcmp(&all[i], one, sizeof(*one)) == 0)
-			return true;
-	return false;
-}
-
 size_t hosts_file_find(const char *file, const char *name, int family, struct sockaddr_storage *out,
 		       size_t max)
 {
@@ -80,8 +59,8 @@ size_t hosts_file_find(const char *file, const char *name, int family, struct so
 		if (skip)
 			continue;
 		line = slice_cut(&rest, '#');
-		if (parse_address(next_word(&line), family, &a) && line_names(line, wanted) &&
-		    !known(out, count, &a))
+		ip_sockaddr(next_word(&line), 0, &a);
+		if (a.ss_family == family && line_names(line, wanted) && !address_is_among(&a, out, count))
 			out[count++] = a;
 	}
 	fclose(f);

@@ -16,6 +16,7 @@
 
 #include "proxy/upstream/dns_tcp.h"
 #include "proxy/upstream/hosts_file.h"
+#include "proxy/net/socket.h"
 #include "sallyport/log.h"
 
 /* A question on its way; outlives its name where the name was given up first. */
@@ -214,14 +215,6 @@ static void tell_log(struct resolved_name *n, int result)
 	n->failing = true;
 }
 
-static bool has(const struct sockaddr_storage *all, size_t count, const struct sockaddr_storage *one)
-{
-	for (size_t i = 0; i < count; i++)
-		if (memcmp(&all[i], one, sizeof(*one)) == 0)
-			return true;
-	return false;
-}
-
 /* The packed addresses of an answer, each once. Returns how many. */
 static size_t unpack(char type, int count, const void *packed, struct sockaddr_storage *out)
 {
@@ -239,7 +232,7 @@ static size_t unpack(char type, int count, const void *packed, struct sockaddr_s
 			memcpy(&((struct sockaddr_in6 *)&a)->sin6_addr,
 			       (const char *)packed + (size_t)i * 16, 16);
 		}
-		if (!has(out, kept, &a))
+		if (!address_is_among(&a, out, kept))
 			out[kept++] = a;
 	}
 	return kept;
