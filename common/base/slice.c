@@ -26,6 +26,14 @@ int slice_cmp(struct slice a, struct slice b)
 	return a.len < b.len ? -1 : a.len > b.len;
 }
 
+bool slice_is_among(struct slice s, const char *const *names)
+{
+	for (; *names != NULL; names++)
+		if (slice_eq(s, slice_of(*names)))
+			return true;
+	return false;
+}
+
 ptrdiff_t slice_find(struct slice s, char c)
 {
 	const char *hit = s.len > 0 ? memchr(s.at, c, s.len) : NULL;

@@ -30,15 +30,6 @@ static bool decode_raw(struct decoder *d, const struct node *n, void *out, const
 	return true;
 }
 
-static bool is_sequence(struct decoder *d, const struct node *n, size_t max)
-{
-	if (n->kind != NODE_SEQUENCE)
-		return decode_error(d, n, "must be a list; begin each entry with \"- \"");
-	if (max != 0 && n->count > max)
-		return decode_error(d, n, "%zu entries, at most %zu are allowed", n->count, max);
-	return true;
-}
-
 /* An empty list asks nothing: no error to Istio, yet seldom what its writer believes. */
 static void warn_of_empty_lists(struct decoder *d, const struct node *n, const struct field *fields)
 {
@@ -241,10 +232,10 @@ static bool clause_decode(struct decoder *d, const struct node *n, const struct 
 	return ok;
 }
 
-static bool clauses_begin(struct decoder *d, const struct node *n, const struct clause_kind *k,
+static bool clauses_check(struct decoder *d, const struct node *n, const struct clause_kind *k,
 			  const struct rule_scope *scope)
 {
-	if (!is_sequence(d, n, POLICY_CLAUSES_MAX))
+	if (!decode_is_list(d, n, POLICY_CLAUSES_MAX))
 		return false;
 	if (n->count == 0)
 		return decode_error(d, n, "`%s` must not be empty, found at rule %zu", k->list,
@@ -252,42 +243,32 @@ static bool clauses_begin(struct decoder *d, const struct node *n, const struct 
 	return true;
 }
 
+static bool decode_source(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	((struct policy_source *)out)->where = n->where;
+	return clause_decode(d, n, &from_kind, arg, out);
+}
+
 static bool decode_from(struct decoder *d, const struct node *n, const struct rule_scope *scope,
 			struct policy_rule *r)
 {
-	bool ok = true;
-	size_t mark;
+	const struct decode_list row = { sizeof(struct policy_source), decode_source, scope, 0 };
 
-	if (!clauses_begin(d, n, &from_kind, scope))
-		return false;
-	r->from.items = arena_array(d->arena, struct policy_source, n->count);
-	r->from.count = n->count;
-	for (size_t i = 0; i < n->count; i++) {
-		mark = decode_push_index(d, i);
-		r->from.items[i].where = n->items[i]->where;
-		ok &= clause_decode(d, n->items[i], &from_kind, scope, &r->from.items[i]);
-		decode_pop(d, mark);
-	}
-	return ok;
+	return clauses_check(d, n, &from_kind, scope) && decode_list_and_nulls(d, n, &r->from, &row);
+}
+
+static bool decode_operation(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	((struct policy_operation *)out)->where = n->where;
+	return clause_decode(d, n, &to_kind, arg, out);
 }
 
 static bool decode_to(struct decoder *d, const struct node *n, const struct rule_scope *scope,
 		      struct policy_rule *r)
 {
-	bool ok = true;
-	size_t mark;
+	const struct decode_list row = { sizeof(struct policy_operation), decode_operation, scope, 0 };
 
-	if (!clauses_begin(d, n, &to_kind, scope))
-		return false;
-	r->to.items = arena_array(d->arena, struct policy_operation, n->count);
-	r->to.count = n->count;
-	for (size_t i = 0; i < n->count; i++) {
-		mark = decode_push_index(d, i);
-		r->to.items[i].where = n->items[i]->where;
-		ok &= clause_decode(d, n->items[i], &to_kind, scope, &r->to.items[i]);
-		decode_pop(d, mark);
-	}
-	return ok;
+	return clauses_check(d, n, &to_kind, scope) && decode_list_and_nulls(d, n, &r->to, &row);
 }
 
 /* when[] */
@@ -298,9 +279,11 @@ static const struct field condition_fields[] = {
 	FIELDS_END
 };
 
-static bool condition_decode(struct decoder *d, const struct node *n, const struct rule_scope *scope,
-			     struct policy_condition *c)
+static bool decode_condition(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
+	const struct rule_scope *scope = arg;
+	struct policy_condition *c = out;
+
 	if (n->kind == NODE_NULL)
 		return decode_error(d, n, "when field cannot be nil");
 	c->where = n->where;
@@ -327,19 +310,9 @@ static bool condition_decode(struct decoder *d, const struct node *n, const stru
 static bool decode_when(struct decoder *d, const struct node *n, const struct rule_scope *scope,
 			struct policy_rule *r)
 {
-	bool ok = true;
-	size_t mark;
+	const struct decode_list row = { sizeof(struct policy_condition), decode_condition, scope, 0 };
 
-	if (!is_sequence(d, n, 0))
-		return false;
-	r->when.items = arena_array(d->arena, struct policy_condition, n->count);
-	r->when.count = n->count;
-	for (size_t i = 0; i < n->count; i++) {
-		mark = decode_push_index(d, i);
-		ok &= condition_decode(d, n->items[i], scope, &r->when.items[i]);
-		decode_pop(d, mark);
-	}
-	return ok;
+	return decode_list_and_nulls(d, n, &r->when, &row);
 }
 
 /* rules[] */
@@ -394,7 +367,7 @@ static bool rules_decode(struct decoder *d, const struct node *n, struct authori
 	bool ok = true;
 	size_t mark;
 
-	if (!is_sequence(d, n, POLICY_RULES_MAX))
+	if (!decode_is_list(d, n, POLICY_RULES_MAX))
 		return false;
 	p->rules.items = arena_array(d->arena, struct policy_rule, n->count);
 	p->rules.count = n->count;

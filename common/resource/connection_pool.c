@@ -127,7 +127,7 @@ bool dr_decode_connection_pool(struct decoder *d, const struct node *n, void *ou
 
 /* --- outlier detection --------------------------------------------------------------------- */
 
-static bool decode_percent(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_whole_percent(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
 	int32_t percent;
 
@@ -181,8 +181,8 @@ static const struct field outlier_fields[] = {
 	FIELD(struct outlier_detection, "baseEjectionTime", base_ejection_ms, decode_duration,
 	      FIELD_OPTIONAL),
 	FIELD(struct outlier_detection, "maxEjectionPercent", max_ejection_percent,
-	      decode_percent, FIELD_OPTIONAL),
-	FIELD(struct outlier_detection, "minHealthPercent", min_health_percent, decode_percent,
+	      decode_whole_percent, FIELD_OPTIONAL),
+	FIELD(struct outlier_detection, "minHealthPercent", min_health_percent, decode_whole_percent,
 	      FIELD_OPTIONAL),
 	FIELD_ARG(struct outlier_detection, "outlierDetectionHttpErrorCodes", http_codes,
 		  decode_list, FIELD_OPTIONAL, &http_codes),

@@ -205,7 +205,7 @@ static const struct field *find_field(const struct field *fields, struct slice n
 	return NULL;
 }
 
-static void list_names(char *out, size_t bytes, const char *const *names)
+void decode_join_names(char *out, size_t bytes, const char *const *names)
 {
 	size_t len = 0;
 
@@ -230,7 +230,7 @@ static void unknown_field(struct decoder *d, const struct node_pair *pair,
 			       "unknown field \"%.*s\", did you mean \"%s\"?",
 			       SLICE_ARG(pair->key), near);
 	} else if (count > 0 && count <= KNOWN_NAMES_MAX) {
-		list_names(list, sizeof(list), names);
+		decode_join_names(list, sizeof(list), names);
 		decode_problem(d, SEVERITY_ERROR, pair->where,
 			       "unknown field \"%.*s\"; there are: %s", SLICE_ARG(pair->key), list);
 	} else {
@@ -330,22 +330,29 @@ struct any_list {
 	size_t count;
 };
 
-bool decode_list(struct decoder *d, const struct node *n, void *out, const void *arg)
+bool decode_is_list(struct decoder *d, const struct node *n, size_t max)
 {
-	const struct decode_list *row = arg;
-	struct any_list *list = out;
+	if (n->kind != NODE_SEQUENCE)
+		return decode_error(d, n, "must be a list, found %s; begin each entry with \"- \"",
+				    node_found(n));
+	if (max > 0 && n->count > max)
+		return decode_error(d, n, "has %zu items, %zu are allowed", n->count, max);
+	return true;
+}
+
+static bool decode_items(struct decoder *d, const struct node *n, struct any_list *list,
+			 const struct decode_list *row, bool nulls)
+{
 	bool ok = true;
 
-	if (n->kind != NODE_SEQUENCE)
-		return decode_error(d, n, "must be a list, found %s", node_found(n));
-	if (row->max > 0 && n->count > row->max)
-		return decode_error(d, n, "has %zu items, %zu are allowed", n->count, row->max);
+	if (!decode_is_list(d, n, row->max))
+		return false;
 	list->items = arena_zalloc_array(d->arena, n->count, row->size);
 	list->count = 0;
 	for (size_t i = 0; i < n->count; i++) {
 		size_t mark = decode_push_index(d, i);
 
-		if (n->items[i]->kind == NODE_NULL)
+		if (n->items[i]->kind == NODE_NULL && !nulls)
 			ok = decode_error(d, n->items[i], "is null: write a value or remove the item");
 		else
 			ok = row->decode(d, n->items[i],
@@ -354,6 +361,16 @@ bool decode_list(struct decoder *d, const struct node *n, void *out, const void 
 		decode_pop(d, mark);
 	}
 	return ok;
+}
+
+bool decode_list(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	return decode_items(d, n, out, arg, false);
+}
+
+bool decode_list_and_nulls(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	return decode_items(d, n, out, arg, true);
 }
 
 static bool decode_located(struct decoder *d, const struct node *n, void *out, const void *arg)
@@ -399,7 +416,7 @@ bool decode_string_map(struct decoder *d, const struct node *n, void *out, const
 
 /* --- metadata ------------------------------------------------------------------------------ */
 
-static struct slice entry_value(const struct string_entry *items, size_t count, const char *key)
+struct slice string_entries_find(const struct string_entry *items, size_t count, const char *key)
 {
 	for (size_t i = 0; i < count; i++)
 		if (slice_eq(items[i].key, slice_of(key)))
@@ -409,10 +426,10 @@ static struct slice entry_value(const struct string_entry *items, size_t count, 
 
 struct slice meta_label(const struct meta *m, const char *key)
 {
-	return entry_value(m->labels.items, m->labels.count, key);
+	return string_entries_find(m->labels.items, m->labels.count, key);
 }
 
 struct slice meta_annotation(const struct meta *m, const char *key)
 {
-	return entry_value(m->annotations.items, m->annotations.count, key);
+	return string_entries_find(m->annotations.items, m->annotations.count, key);
 }

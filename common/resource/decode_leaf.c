@@ -129,6 +129,16 @@ bool decode_double(struct decoder *d, const struct node *n, void *out, const voi
 	return true;
 }
 
+bool decode_percent(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	double *percent = out;
+
+	if (!decode_double(d, n, percent, arg))
+		return false;
+	return (*percent >= 0 && *percent <= 100) ||
+	       decode_error(d, n, "%g percent, write 0 to 100", *percent);
+}
+
 bool decode_int_or_string(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
 	bool ignored;
@@ -141,15 +151,6 @@ bool decode_int_or_string(struct decoder *d, const struct node *n, void *out, co
 				    SLICE_ARG(n->text));
 	*(struct slice *)out = n->text;
 	return true;
-}
-
-static void join(char *out, size_t bytes, const char *const *names)
-{
-	size_t len = 0;
-
-	out[0] = '\0';
-	for (size_t i = 0; names[i] != NULL && len < bytes; i++)
-		len += (size_t)snprintf(out + len, bytes - len, "%s%s", i > 0 ? ", " : "", names[i]);
 }
 
 bool decode_enum(struct decoder *d, const struct node *n, void *out, const void *arg)
@@ -170,7 +171,7 @@ bool decode_enum(struct decoder *d, const struct node *n, void *out, const void 
 	if (near != NULL)
 		return decode_error(d, n, "bad value \"%.*s\", did you mean \"%s\"?",
 				    SLICE_ARG(n->text), near);
-	join(list, sizeof(list), names);
+	decode_join_names(list, sizeof(list), names);
 	return decode_error(d, n, "bad value \"%.*s\", use one of %s", SLICE_ARG(n->text), list);
 }
 

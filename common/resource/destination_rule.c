@@ -7,27 +7,6 @@
 
 #define LABEL_VALUE_MAX	63u
 
-static bool decode_host(struct decoder *d, const struct node *n, void *out, const void *arg)
-{
-	struct slice *host = out;
-	const char *problem;
-
-	if (!decode_string(d, n, host, arg))
-		return false;
-	if (host->len == 0)
-		return decode_error(d, n, "an empty host");
-	if (hostname_is_ip(*host))
-		return decode_error(d, n,
-				    "\"%.*s\" is an address: declare it through a ServiceEntry "
-				    "(resolution: STATIC) and name that host",
-				    SLICE_ARG(*host));
-	problem = hostname_wildcard_problem(*host);
-	if (problem != NULL)
-		return decode_error(d, n, "host \"%.*s\" %s", SLICE_ARG(*host), problem);
-	*host = hostname_normalise(d->arena, *host);
-	return true;
-}
-
 /* --- subsets ------------------------------------------------------------------------------- */
 
 static const struct decode_pointer policy_pointer = {
@@ -151,7 +130,7 @@ static bool check_selector(struct decoder *d, const struct node *spec,
 /* --- the document -------------------------------------------------------------------------- */
 
 static const struct field spec_fields[] = {
-	FIELD(struct destination_rule, "host", host, decode_host, FIELD_REQUIRED),
+	FIELD(struct destination_rule, "host", host, decode_service_host, FIELD_REQUIRED),
 	FIELD_ARG(struct destination_rule, "trafficPolicy", policy, decode_pointer,
 		  FIELD_OPTIONAL, &policy_pointer),
 	FIELD(struct destination_rule, "subsets", subsets, decode_subsets, FIELD_OPTIONAL),

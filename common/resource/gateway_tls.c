@@ -286,14 +286,6 @@ static bool is_expression(struct slice s)
 	return s.len == 0 || slice_eq(s, SLICE("ALL")) || !ascii_is_alnum(s.at[0]);
 }
 
-static bool is_cipher(struct slice s)
-{
-	for (size_t i = 0; ciphers[i] != NULL; i++)
-		if (slice_eq(s, slice_of(ciphers[i])))
-			return true;
-	return false;
-}
-
 static bool listed_before(const struct located_slice *items, size_t count, struct slice s)
 {
 	for (size_t i = 0; i < count; i++)
@@ -316,7 +308,7 @@ static void check_ciphers(struct decoder *d, const struct node *n, struct server
 
 		if (l.text.at == NULL)
 			continue;
-		if (!is_cipher(l.text) && !is_expression(l.text))
+		if (!slice_is_among(l.text, ciphers) && !is_expression(l.text))
 			where = &unknown;
 		else if (listed_before(tls->cipher_suites.items, kept, l.text))
 			where = &twice;

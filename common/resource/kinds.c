@@ -92,14 +92,6 @@ static const char *const unobeyed_kinds[] = {
 	"BackendTLSPolicy", NULL
 };
 
-static bool is_one_of(struct slice s, const char *const *names)
-{
-	for (; *names != NULL; names++)
-		if (slice_eq(s, slice_of(*names)))
-			return true;
-	return false;
-}
-
 static const struct kind *find_kind(struct slice name)
 {
 	for (size_t i = 0; i < COUNT_OF(kinds); i++)
@@ -132,7 +124,7 @@ static bool is_fragment(const struct node *root)
 {
 	static const char *const parts[] = { "servers", "tls", "when", NULL };
 
-	return root->kind == NODE_MAPPING && root->count == 1 && is_one_of(root->pairs[0].key, parts);
+	return root->kind == NODE_MAPPING && root->count == 1 && slice_is_among(root->pairs[0].key, parts);
 }
 
 static struct node *wrap_in_list(struct arena *a, struct node *item)
@@ -195,7 +187,7 @@ static bool check_version(struct decoder *d, const struct kind *k, const struct 
 	char names[256] = "";
 	size_t len = 0;
 
-	if (version->kind == NODE_SCALAR && is_one_of(version->text, k->versions))
+	if (version->kind == NODE_SCALAR && slice_is_among(version->text, k->versions))
 		return true;
 	for (size_t i = 0; k->versions[i] != NULL; i++)
 		len += (size_t)snprintf(names + len, sizeof(names) - len, "%s%s", i > 0 ? " or " : "",
@@ -311,9 +303,9 @@ static void decode_one(struct loader *l, const struct node *root, struct slice k
 		return;
 	}
 	d.kind = arena_text(d.arena, kind);
-	if (is_one_of(kind, idle_kinds) || is_one_of(kind, unobeyed_kinds)) {
+	if (slice_is_among(kind, idle_kinds) || slice_is_among(kind, unobeyed_kinds)) {
 		(void)meta_decode(&d, root, "default", false);
-		if (is_one_of(kind, idle_kinds))
+		if (slice_is_among(kind, idle_kinds))
 			decode_note(&d, root, "has no use here");
 		else
 			decode_warning(&d, root, "this kind is not obeyed here: nothing in it takes effect");

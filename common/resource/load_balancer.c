@@ -245,17 +245,6 @@ static bool decode_consistent_hash(struct decoder *d, const struct node *n, void
 
 /* --- warm-up ------------------------------------------------------------------------------- */
 
-static bool decode_minimum_percent(struct decoder *d, const struct node *n, void *out,
-				   const void *arg)
-{
-	double *percent = out;
-
-	if (!decode_double(d, n, percent, arg))
-		return false;
-	return (*percent >= 0 && *percent <= 100) ||
-	       decode_error(d, n, "%g percent, write 0 to 100", *percent);
-}
-
 static bool decode_aggression(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
 	double *aggression = out;
@@ -267,7 +256,7 @@ static bool decode_aggression(struct decoder *d, const struct node *n, void *out
 
 static const struct field warmup_fields[] = {
 	FIELD(struct warmup, "duration", duration_ms, decode_duration, FIELD_REQUIRED),
-	FIELD(struct warmup, "minimumPercent", minimum_percent, decode_minimum_percent,
+	FIELD(struct warmup, "minimumPercent", minimum_percent, decode_percent,
 	      FIELD_OPTIONAL),
 	FIELD(struct warmup, "aggression", aggression, decode_aggression, FIELD_OPTIONAL),
 	FIELDS_END

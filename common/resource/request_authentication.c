@@ -72,8 +72,11 @@ static const struct field from_header_fields[] = {
 	FIELDS_END
 };
 
-static bool decode_from_header(struct decoder *d, const struct node *n, struct jwt_header *h)
+static bool decode_from_header(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
+	struct jwt_header *h = out;
+
+	(void)arg;
 	if (n->kind == NODE_NULL)
 		return decode_error(d, n, "location header name must be non-null");
 	if (!decode_mapping(d, n, from_header_fields, h))
@@ -90,34 +93,9 @@ static bool decode_from_header(struct decoder *d, const struct node *n, struct j
 	return true;
 }
 
-/* Lists whose null elements have an exact text of their own are walked here, not in decode_list(). */
-static bool list_begin(struct decoder *d, const struct node *n, size_t max)
-{
-	if (n->kind != NODE_SEQUENCE)
-		return decode_error(d, n, "must be a list; begin each entry with \"- \"");
-	if (max != 0 && n->count > max)
-		return decode_error(d, n, "%zu entries, at most %zu are allowed", n->count, max);
-	return true;
-}
-
-static bool decode_from_headers(struct decoder *d, const struct node *n, void *out, const void *arg)
-{
-	LIST(struct jwt_header) *list = out;
-	bool ok = true;
-	size_t mark;
-
-	(void)arg;
-	if (!list_begin(d, n, 0))
-		return false;
-	list->items = arena_array(d->arena, struct jwt_header, n->count);
-	list->count = n->count;
-	for (size_t i = 0; i < n->count; i++) {
-		mark = decode_push_index(d, i);
-		ok &= decode_from_header(d, n->items[i], &list->items[i]);
-		decode_pop(d, mark);
-	}
-	return ok;
-}
+static const struct decode_list from_header_list = {
+	sizeof(struct jwt_header), decode_from_header, NULL, 0
+};
 
 /* outputClaimToHeaders[] */
 
@@ -127,8 +105,11 @@ static const struct field claim_header_fields[] = {
 	FIELDS_END
 };
 
-static bool decode_claim_header(struct decoder *d, const struct node *n, struct claim_to_header *c)
+static bool decode_claim_header(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
+	struct claim_to_header *c = out;
+
+	(void)arg;
 	if (n->kind == NODE_NULL)
 		return decode_error(d, n, "outputClaimToHeaders must not be null");
 	if (!decode_mapping(d, n, claim_header_fields, c))
@@ -144,24 +125,9 @@ static bool decode_claim_header(struct decoder *d, const struct node *n, struct 
 	return output_header_check(d, n, c->header);
 }
 
-static bool decode_claim_headers(struct decoder *d, const struct node *n, void *out, const void *arg)
-{
-	LIST(struct claim_to_header) *list = out;
-	bool ok = true;
-	size_t mark;
-
-	(void)arg;
-	if (!list_begin(d, n, 0))
-		return false;
-	list->items = arena_array(d->arena, struct claim_to_header, n->count);
-	list->count = n->count;
-	for (size_t i = 0; i < n->count; i++) {
-		mark = decode_push_index(d, i);
-		ok &= decode_claim_header(d, n->items[i], &list->items[i]);
-		decode_pop(d, mark);
-	}
-	return ok;
-}
+static const struct decode_list claim_header_list = {
+	sizeof(struct claim_to_header), decode_claim_header, NULL, 0
+};
 
 /* jwksUri: E14 to E17, W4. */
 
@@ -331,7 +297,8 @@ static const struct field jwt_rule_fields[] = {
 	FIELD(struct jwt_rule, "jwksUri", jwks_uri, decode_jwks_uri, FIELD_OPTIONAL),
 	FIELD(struct jwt_rule, "jwks_uri", jwks_uri, decode_jwks_uri, FIELD_OPTIONAL),
 	FIELD(struct jwt_rule, "jwks", jwks, decode_jwks, FIELD_OPTIONAL),
-	FIELD(struct jwt_rule, "fromHeaders", from_headers, decode_from_headers, FIELD_OPTIONAL),
+	FIELD_ARG(struct jwt_rule, "fromHeaders", from_headers, decode_list_and_nulls,
+		  FIELD_OPTIONAL, &from_header_list),
 	FIELD_ARG(struct jwt_rule, "fromParams", from_params, decode_filled_list, FIELD_OPTIONAL,
 		  "location query must be non-empty string"),
 	FIELD_ARG(struct jwt_rule, "fromCookies", from_cookies, decode_filled_list, FIELD_OPTIONAL,
@@ -340,8 +307,8 @@ static const struct field jwt_rule_fields[] = {
 	      decode_payload_header, FIELD_OPTIONAL),
 	FIELD(struct jwt_rule, "forwardOriginalToken", forward_original_token, decode_bool,
 	      FIELD_OPTIONAL),
-	FIELD(struct jwt_rule, "outputClaimToHeaders", output_claim_to_headers, decode_claim_headers,
-	      FIELD_OPTIONAL),
+	FIELD_ARG(struct jwt_rule, "outputClaimToHeaders", output_claim_to_headers,
+		  decode_list_and_nulls, FIELD_OPTIONAL, &claim_header_list),
 	FIELD(struct jwt_rule, "timeout", timeout_ms, decode_duration, FIELD_OPTIONAL),
 	FIELD_ARG(struct jwt_rule, "spaceDelimitedClaims", space_delimited_claims, decode_filled_list,
 		  FIELD_OPTIONAL, "claim name must be non-empty string"),
@@ -380,7 +347,7 @@ static bool decode_rules(struct decoder *d, const struct node *n, void *out, con
 	size_t mark;
 
 	(void)arg;
-	if (!list_begin(d, n, JWT_RULES_MAX))
+	if (!decode_is_list(d, n, JWT_RULES_MAX))
 		return false;
 	list->items = arena_array(d->arena, struct jwt_rule, n->count);
 	for (size_t i = 0; i < n->count; i++) {

@@ -193,20 +193,12 @@ struct config_map *config_map_decode(struct decoder *d, const struct node *root,
 	return m;
 }
 
-static struct slice find_value(const struct string_entry *items, size_t count, const char *key)
-{
-	for (size_t i = 0; i < count; i++)
-		if (slice_eq(items[i].key, slice_of(key)))
-			return items[i].value;
-	return NO_SLICE;
-}
-
 struct slice secret_value(const struct secret *s, const char *key)
 {
-	return find_value(s->data.items, s->data.count, key);
+	return string_entries_find(s->data.items, s->data.count, key);
 }
 
 struct slice config_map_value(const struct config_map *m, const char *key)
 {
-	return find_value(m->data.items, m->data.count, key);
+	return string_entries_find(m->data.items, m->data.count, key);
 }

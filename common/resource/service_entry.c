@@ -240,11 +240,6 @@ static const struct field entry_fields[] = {
 
 /* --- rules (6.1, 6.2) ---------------------------------------------------------------------- */
 
-static bool is_dns(const struct service_entry *e)
-{
-	return e->resolution == RESOLUTION_DNS || e->resolution == RESOLUTION_DNS_ROUND_ROBIN;
-}
-
 static bool is_dynamic(const struct service_entry *e)
 {
 	return e->resolution == RESOLUTION_DYNAMIC_DNS;
@@ -268,7 +263,7 @@ static void check_hosts(struct decoder *d, const struct service_entry *e, const 
 			item_error(d, where, "hosts", i, "host must be wildcarded for resolution mode DYNAMIC_DNS");
 		if (hostname_is_wild(host) && !slice_starts(host, SLICE("*.")) && !is_dynamic(e))
 			item_warning(d, where, "hosts", i, "partial wildcard \"%.*s\" not allowed: write *.domain", SLICE_ARG(host));
-		if (is_dns(e) && e->endpoints.count == 0 && !e->has_selector && hostname_is_wild(host))
+		if (resolution_is_dns(e->resolution) && e->endpoints.count == 0 && !e->has_selector && hostname_is_wild(host))
 			item_error(d, where, "hosts", i, "wildcard \"%.*s\" cannot be resolved: name the host, or "
 				 "give endpoints", SLICE_ARG(host));
 	}
@@ -282,7 +277,7 @@ static void check_addresses(struct decoder *d, const struct service_entry *e)
 	if (is_dynamic(e) && e->addresses.count > 0)
 		error_at(d, e->addresses.items[0].where, "addresses cannot be set for resolution type "
 			 "DYNAMIC_DNS");
-	for (size_t i = 0; i < e->addresses.count && is_dns(e); i++)
+	for (size_t i = 0; i < e->addresses.count && resolution_is_dns(e->resolution); i++)
 		if (slice_find(e->addresses.items[i].text, '/') >= 0)
 			item_error(d, e->addresses.items[i].where, "addresses", i, "CIDR addresses are allowed "
 				 "only for NONE/STATIC resolution types");
@@ -318,7 +313,7 @@ static void check_ports(struct decoder *d, const struct service_entry *e)
 		    !is_tls(p->protocol))
 			item_error(d, p->where, "ports", i, "multiple hosts provided with non-HTTP, non-TLS ports: "
 				 "set protocol, or write one ServiceEntry a host");
-		if (is_dns(e) && e->addresses.count > 0 && e->hosts.count > 1 && !is_http(p->protocol) &&
+		if (resolution_is_dns(e->resolution) && e->addresses.count > 0 && e->hosts.count > 1 && !is_http(p->protocol) &&
 		    p->protocol != SERVICE_AUTO && p->protocol != SERVICE_UDP)
 			item_warning(d, p->where, "ports", i, "service entry can not have more than one host "
 				   "specified simultaneously with address and tcp port");
@@ -342,7 +337,7 @@ static void check_endpoint(struct decoder *d, const struct service_entry *e, con
 			 "a host name use resolution DNS", SLICE_ARG(w->address));
 	if (e->resolution == RESOLUTION_STATIC && is_socket && e->ports.count != 1)
 		error_at(d, w->address_where, "address: exactly 1 service port required for unix endpoints");
-	if (is_dns(e) && is_socket)
+	if (resolution_is_dns(e->resolution) && is_socket)
 		error_at(d, w->address_where, "address: endpoint address \"unix://%s%.*s\" is not a valid FQDN or "
 			 "an IP address: with a socket use resolution STATIC",
 			 w->address_kind == ADDRESS_ABSTRACT ? "@" : "", SLICE_ARG(w->address));

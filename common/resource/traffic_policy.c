@@ -38,29 +38,8 @@ static void warn_failover(struct decoder *d, const struct node *n, const struct 
 
 /* --- portLevelSettings --------------------------------------------------------------------- */
 
-struct port_selector {
-	uint32_t number;
-};
-
-static const struct field port_selector_fields[] = {
-	FIELD(struct port_selector, "number", number, decode_u32, FIELD_REQUIRED),
-	FIELDS_END
-};
-
-static bool decode_port_selector(struct decoder *d, const struct node *n, void *out,
-				 const void *arg)
-{
-	struct port_selector port = { 0 };
-
-	(void)arg;
-	if (!decode_mapping(d, n, port_selector_fields, &port))
-		return false;
-	*(uint32_t *)out = port.number;
-	return true;
-}
-
 static const struct field port_policy_fields[] = {
-	FIELD(struct port_policy, "port", port, decode_port_selector, FIELD_REQUIRED),
+	FIELD_ARG(struct port_policy, "port", port, decode_port_selector, FIELD_REQUIRED, "any"),
 	BLOCK_ROWS(struct port_policy),
 	FIELDS_END
 };
@@ -154,17 +133,6 @@ static bool decode_proxy_protocol(struct decoder *d, const struct node *n, void 
 	return true;
 }
 
-static bool decode_budget_percent(struct decoder *d, const struct node *n, void *out,
-				  const void *arg)
-{
-	double *percent = out;
-
-	if (!decode_double(d, n, percent, arg))
-		return false;
-	return (*percent >= 0 && *percent <= 100) ||
-	       decode_error(d, n, "%g percent, write 0 to 100", *percent);
-}
-
 #define RETRY_BUDGET_PERCENT		20
 #define RETRY_BUDGET_CONCURRENCY	3u
 
@@ -172,7 +140,7 @@ static const struct decode_duration_rule any_duration = { .zero_allowed = true,
 							 .any_precision = true };
 
 static const struct field retry_budget_fields[] = {
-	FIELD(struct retry_budget, "percent", percent, decode_budget_percent, FIELD_OPTIONAL),
+	FIELD(struct retry_budget, "percent", percent, decode_percent, FIELD_OPTIONAL),
 	FIELD(struct retry_budget, "minRetryConcurrency", min_concurrency, decode_u32,
 	      FIELD_OPTIONAL),
 	FIELD_ARG(struct retry_budget, "budgetInterval", interval_ms, decode_duration,

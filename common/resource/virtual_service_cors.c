@@ -44,10 +44,7 @@ static bool check_method(struct slice s)
 					      "PATCH", "DELETE", "CONNECT", "OPTIONS",
 					      "TRACE", "*",	 NULL };
 
-	for (size_t i = 0; methods[i] != NULL; i++)
-		if (slice_eq(s, slice_of(methods[i])))
-			return true;
-	return false;
+	return slice_is_among(s, methods);
 }
 
 struct word_rule {

@@ -6,25 +6,9 @@
 
 static bool decode_host(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
-	struct slice *host = out;
-	const char *problem;
-
-	if (!decode_string(d, n, host, arg))
-		return false;
-	if (host->len == 0)
-		return decode_error(d, n, "an empty host");
-	if (hostname_is_ip(*host))
-		return decode_error(d, n,
-				    "\"%.*s\" is an address: declare it through a ServiceEntry "
-				    "(resolution: STATIC) and name that host",
-				    SLICE_ARG(*host));
-	if (slice_eq(*host, SLICE("*")))
+	if (n->kind == NODE_SCALAR && slice_eq(n->text, SLICE("*")))
 		return decode_error(d, n, "\"*\" is no destination, name the host of a service");
-	problem = hostname_wildcard_problem(*host);
-	if (problem != NULL)
-		return decode_error(d, n, "host \"%.*s\" %s", SLICE_ARG(*host), problem);
-	*host = hostname_normalise(d->arena, *host);
-	return true;
+	return decode_service_host(d, n, out, arg);
 }
 
 static bool decode_subset(struct decoder *d, const struct node *n, void *out, const void *arg)
@@ -42,27 +26,6 @@ static bool decode_subset(struct decoder *d, const struct node *n, void *out, co
 		       d, n,
 		       "\"%.*s\" is no subset name: letters, digits and inner hyphens, at most 63",
 		       SLICE_ARG(*subset));
-}
-
-struct port_selector {
-	uint32_t number;
-};
-
-static const struct field port_fields[] = {
-	FIELD(struct port_selector, "number", number, decode_port, FIELD_REQUIRED),
-	FIELDS_END
-};
-
-static bool decode_port_selector(struct decoder *d, const struct node *n, void *out,
-				 const void *arg)
-{
-	struct port_selector port = { 0 };
-
-	(void)arg;
-	if (!decode_mapping(d, n, port_fields, &port))
-		return false;
-	*(uint32_t *)out = port.number;
-	return true;
 }
 
 static const struct field destination_fields[] = {

@@ -150,10 +150,7 @@ static bool is_pseudo_header(struct slice key)
 	static const char *const names[] = { ":method", ":scheme", ":authority",
 					    ":path",   ":status", NULL };
 
-	for (size_t i = 0; names[i] != NULL; i++)
-		if (slice_eq(key, slice_of(names[i])))
-			return true;
-	return false;
+	return slice_is_among(key, names);
 }
 
 static struct slice lower_name(struct decoder *d, struct slice key)
@@ -336,8 +333,8 @@ bool vs_decode_http_matches(struct decoder *d, const struct node *n, void *out, 
 	bool ok = true;
 
 	(void)arg;
-	if (n->kind != NODE_SEQUENCE)
-		return decode_error(d, n, "must be a list, found %s", node_found(n));
+	if (!decode_is_list(d, n, 0))
+		return false;
 	list->items = arena_array(d->arena, struct http_match, n->count + 1);
 	list->count = n->count;
 	for (size_t i = 0; i < n->count; i++) {

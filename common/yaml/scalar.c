@@ -3,29 +3,21 @@
  * What a plain scalar means: the core schema of YAML 1.2, sections 10.3.2 and 10.2. */
 #include "common/yaml/scalar.h"
 
-static bool is_one_of(struct slice s, const char *const *names)
-{
-	for (; *names != NULL; names++)
-		if (slice_eq(s, slice_of(*names)))
-			return true;
-	return false;
-}
-
 bool scalar_is_null(struct slice s)
 {
 	static const char *const names[] = { "", "~", "null", "Null", "NULL", NULL };
 
-	return is_one_of(s, names);
+	return slice_is_among(s, names);
 }
 
 bool scalar_is_bool(struct slice s, bool *out)
 {
 	static const char *const yes[] = { "true", "True", "TRUE", NULL };
 	static const char *const no[] = { "false", "False", "FALSE", NULL };
-	bool is_true = is_one_of(s, yes);
+	bool is_true = slice_is_among(s, yes);
 
 	*out = is_true;
-	return is_true || is_one_of(s, no);
+	return is_true || slice_is_among(s, no);
 }
 
 static bool is_digit_of(char c, unsigned base)
@@ -73,7 +65,7 @@ bool scalar_is_number(struct slice s)
 					       "-.INF", ".nan", ".NaN", ".NAN", NULL };
 	size_t i, start, digits;
 
-	if (scalar_is_integer(s) || is_one_of(s, special))
+	if (scalar_is_integer(s) || slice_is_among(s, special))
 		return true;
 	start = s.len > 0 && is_sign(s.at[0]) ? 1 : 0;
 	i = skip_digits(s, start);

@@ -45,7 +45,8 @@ struct field {
 	const void *arg;
 };
 
-#define FIELD(type, name, member, decode, flags)	{ name, decode, offsetof(type, member), flags, NULL }
+#define FIELD(type, name, member, decode, flags) \
+							{ name, decode, offsetof(type, member), flags, NULL }
 #define FIELD_ARG(type, name, member, decode, flags, arg) \
 							{ name, decode, offsetof(type, member), flags, arg }
 #define FIELDS_END					{ NULL, NULL, 0, 0, NULL }
@@ -98,44 +99,60 @@ struct decode_list {
 	const void *arg;
 	size_t max;		/* 0: no limit */
 };
+/* Is it a sequence of at most `max` elements (0: no limit)? Else an error was added. */
+bool decode_is_list(struct decoder *d, const struct node *n, size_t max);
 bool decode_list(struct decoder *d, const struct node *n, void *out, const void *arg);
+/* The same, but null elements are for `decode` to judge. */
+bool decode_list_and_nulls(struct decoder *d, const struct node *n, void *out, const void *arg);
 
-/* A mapping with free keys into LIST(struct entry): { struct slice key; struct where where; value }. */
+/* One pair of a mapping with free keys. */
 struct string_entry {
 	struct slice key, value;
 	struct where where;
 };
-bool decode_string_map(struct decoder *d, const struct node *n, void *out, const void *arg);	/* LIST(struct string_entry) */
-bool decode_string_list(struct decoder *d, const struct node *n, void *out, const void *arg);	/* LIST(struct located_slice) */
-
-/* Labels as Kubernetes allows them: keys `[prefix/]name`, values up to 63 characters. */
-bool decode_labels(struct decoder *d, const struct node *n, void *out, const void *arg);	/* LIST(struct string_entry) */
-
 struct located_slice {
 	struct slice text;
 	struct where where;
 };
+/* LIST(struct string_entry), LIST(struct located_slice). */
+bool decode_string_map(struct decoder *d, const struct node *n, void *out, const void *arg);
+bool decode_string_list(struct decoder *d, const struct node *n, void *out, const void *arg);
+/* The value of `key`; absent slice: none. */
+struct slice string_entries_find(const struct string_entry *items, size_t count, const char *key);
+
+/* LIST(struct string_entry) of labels as Kubernetes allows them: keys `[prefix/]name`, values up to
+ * 63 characters. */
+bool decode_labels(struct decoder *d, const struct node *n, void *out, const void *arg);
+/* struct slice: the host of a service in lower case; wildcards count, addresses don't. */
+bool decode_service_host(struct decoder *d, const struct node *n, void *out, const void *arg);
+/* {number: 8080}: uint32_t. `arg`: non-NULL: numbers that are no port count too, as in Istio. */
+bool decode_port_selector(struct decoder *d, const struct node *n, void *out, const void *arg);
 
 /* Leaves. A plain scalar that YAML reads as a number or bool is no string (spec/gateway.md 1). */
-bool decode_string(struct decoder *d, const struct node *n, void *out, const void *arg);	/* struct slice */
-bool decode_bool(struct decoder *d, const struct node *n, void *out, const void *arg);		/* bool */
-bool decode_u32(struct decoder *d, const struct node *n, void *out, const void *arg);		/* uint32_t */
-bool decode_i32(struct decoder *d, const struct node *n, void *out, const void *arg);		/* int32_t */
-bool decode_port(struct decoder *d, const struct node *n, void *out, const void *arg);		/* uint32_t, 1..65535 */
+/* struct slice, bool, uint32_t, int32_t, double; uint32_t of 1 to 65535. */
+bool decode_string(struct decoder *d, const struct node *n, void *out, const void *arg);
+bool decode_bool(struct decoder *d, const struct node *n, void *out, const void *arg);
+bool decode_u32(struct decoder *d, const struct node *n, void *out, const void *arg);
+bool decode_i32(struct decoder *d, const struct node *n, void *out, const void *arg);
+bool decode_double(struct decoder *d, const struct node *n, void *out, const void *arg);
+bool decode_port(struct decoder *d, const struct node *n, void *out, const void *arg);
 /* int64_t within `arg`, a struct decode_range. */
 struct decode_range {
 	int64_t min, max;
 };
 bool decode_range(struct decoder *d, const struct node *n, void *out, const void *arg);
-bool decode_double(struct decoder *d, const struct node *n, void *out, const void *arg);	/* double */
-/* Go duration text (spec/virtual-service.md 1) to milliseconds; int64_t. `arg`: decode_duration_rule
- * or NULL: at least 1ms, whole milliseconds. */
+/* Go duration text (spec/virtual-service.md 1) to milliseconds; int64_t. `arg`: a
+ * decode_duration_rule, or NULL: at least 1ms, whole milliseconds. */
 struct decode_duration_rule {
 	bool zero_allowed, any_precision;
 };
 /* The text alone, in nanoseconds and with its sign; false: no duration. */
 bool duration_parse_ns(struct slice s, int64_t *out);
 bool decode_duration(struct decoder *d, const struct node *n, void *out, const void *arg);
+/* 0 to 100: double. */
+bool decode_percent(struct decoder *d, const struct node *n, void *out, const void *arg);
+/* The texts as "a, b, c", cut at `bytes`. */
+void decode_join_names(char *out, size_t bytes, const char *const *names);
 /* int-or-string: struct slice holding the text as written. */
 bool decode_int_or_string(struct decoder *d, const struct node *n, void *out, const void *arg);
 /* `arg`: NULL-terminated array of names; stores the index as int. */

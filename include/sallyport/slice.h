@@ -94,6 +94,9 @@ bool slice_eq_nocase(struct slice a, struct slice b);
 bool slice_starts_nocase(struct slice s, struct slice prefix);
 int slice_cmp(struct slice a, struct slice b);	/* byte order, shorter first on a tie */
 
+/* `names` ends with NULL. */
+bool slice_is_among(struct slice s, const char *const *names);
+
 /* Index of the first `c`, or -1. */
 ptrdiff_t slice_find(struct slice s, char c);
 ptrdiff_t slice_rfind(struct slice s, char c);

@@ -20,11 +20,6 @@ struct gather {
 	struct known_endpoints found;
 };
 
-static bool is_dns(const struct declared_service *s)
-{
-	return s->resolution == RESOLUTION_DNS || s->resolution == RESOLUTION_DNS_ROUND_ROBIN;
-}
-
 /* A path, or a name in the abstract space, which begins with a NUL there. 0: too long. */
 static socklen_t unix_address(struct slice path, bool abstract, struct sockaddr_storage *out)
 {
@@ -133,10 +128,10 @@ static bool fill_address(struct gather *g, const struct workload *w, uint32_t po
 		return out->sockaddr_len > 0;
 	case ADDRESS_NAME:
 		out->port = (uint16_t)port;
-		if (!is_dns(g->service))
+		if (!resolution_is_dns(g->service->resolution))
 			tell(g, SEVERITY_WARNING, w->where, w->address,
 			     "is dropped: a name is resolved with resolution: DNS only, write its IP");
-		return is_dns(g->service);
+		return resolution_is_dns(g->service->resolution);
 	case ADDRESS_NONE:
 		break;
 	}
@@ -169,7 +164,7 @@ static const struct service_port *entry_port(const struct gather *g, const struc
 	for (size_t i = 0; i < e->ports.count; i++) {
 		const struct service_port *p = &e->ports.items[i];
 
-		if (is_dns(g->service) ? p->number == g->port->number : slice_eq(p->name, g->port->name))
+		if (resolution_is_dns(g->service->resolution) ? p->number == g->port->number : slice_eq(p->name, g->port->name))
 			return p;
 	}
 	return NULL;
@@ -224,7 +219,7 @@ static void gather_entry(struct gather *g, const struct service_entry *e)
 	}
 	if (e->has_selector)
 		gather_selected(g, e, p);
-	else if (e->endpoints.count == 0 && is_dns(g->service))
+	else if (e->endpoints.count == 0 && resolution_is_dns(g->service->resolution))
 		gather_host(g, e, p);
 }
 

@@ -157,7 +157,8 @@ static void each_mistake_is_told_where_it_stands(void **state)
 		{ "wait: 1.5ms", "t.yaml:1:7: Thing here/it: wait: \"1.5ms\" is no whole number of milliseconds" },
 		{ "wait: -1s", "t.yaml:1:7: Thing here/it: wait: \"-1s\" is negative: a duration must be "
 		  "1ms or more" },
-		{ "list: {}", "t.yaml:1:7: Thing here/it: list: must be a list, found a mapping" },
+		{ "list: {}", "t.yaml:1:7: Thing here/it: list: must be a list, found a mapping; "
+		  "begin each entry with \"- \"" },
 		{ "list: [{port: 1}, ~]", "t.yaml:1:19: Thing here/it: list[1]: is null: write a value or "
 		  "remove the item" },
 		{ "list: [{port: 1}, {port: 1}, {port: 1}, {port: 1}]", "t.yaml:1:7: Thing here/it: list: "

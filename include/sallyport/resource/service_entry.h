@@ -17,8 +17,15 @@ enum service_protocol {
 };
 
 enum resolution {		/* the first is the default */
-	RESOLUTION_NONE, RESOLUTION_STATIC, RESOLUTION_DNS, RESOLUTION_DNS_ROUND_ROBIN, RESOLUTION_DYNAMIC_DNS
+	RESOLUTION_NONE, RESOLUTION_STATIC, RESOLUTION_DNS, RESOLUTION_DNS_ROUND_ROBIN,
+	RESOLUTION_DYNAMIC_DNS
 };
+
+/* Of names that are known ahead. */
+static inline bool resolution_is_dns(int resolution)
+{
+	return resolution == RESOLUTION_DNS || resolution == RESOLUTION_DNS_ROUND_ROBIN;
+}
 
 struct service_port {
 	struct where where;
