@@ -271,12 +271,39 @@ static bool provide_agent(struct proxy *p, const struct snapshot *s)
 	return p->agent != NULL;
 }
 
+static void note_change(struct problems *ps, const struct proxy_settings *now, const char *field, bool changed)
+{
+	if (changed)
+		problem_add(ps, SEVERITY_WARNING, now->meta->where,
+			    "Proxy %.*s/%.*s: spec.%s: changed, but it is read at start alone: restart for it",
+			    SLICE_ARG(now->meta->ns), SLICE_ARG(now->meta->name), field);
+}
+
+/* Settings that a running process keeps: that they changed is said, not passed over. */
+static void note_start_settings(const struct proxy_settings *was, const struct proxy_settings *now,
+				struct problems *ps)
+{
+	note_change(ps, now, "workers", was->workers != now->workers);
+	note_change(ps, now, "user", !slice_eq(was->user, now->user));
+	note_change(ps, now, "group", !slice_eq(was->group, now->group));
+	note_change(ps, now, "admin.socket", !slice_eq(was->admin.socket, now->admin.socket));
+	note_change(ps, now, "accessLog", !slice_eq(was->access_log.path, now->access_log.path) ||
+					  was->access_log.format != now->access_log.format);
+	note_change(ps, now, "authz.address", !slice_eq(was->authz.address, now->authz.address));
+	note_change(ps, now, "authz.agent", !slice_eq(was->authz.agent, now->authz.agent));
+	note_change(ps, now, "limits.maxConnections",
+		    was->limits.max_connections != now->limits.max_connections);
+}
+
 enum outcome proxy_reload(struct proxy *p, struct problems *ps, void (*done)(void *arg), void *arg)
 {
 	struct snapshot *s = proxy_load(p, ps);
+	bool sound = s != NULL && bind_listeners(p, s, ps);
 
+	if (sound)
+		note_start_settings(p->snapshot->settings, s->settings, ps);
 	log_problems(ps, SEVERITY_WARNING);
-	if (s == NULL || !bind_listeners(p, s, ps)) {
+	if (!sound) {
 		snapshot_unref(&s);
 		p->reloads_failed++;
 		log_error("config", "not loaded, nothing has changed: %zu errors", ps->errors);
