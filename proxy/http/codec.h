@@ -133,6 +133,8 @@ struct codec_ops {
 	/* Whether reading more input now is of use (HTTP/1: false while data was not taken, and while
 	 * a request is in progress that another buffer's worth already waits behind). */
 	bool (*wants_input)(const struct codec *c);
+	/* The peer has begun a message, or owes one, and the rest has to come. */
+	bool (*is_within)(const struct codec *c);
 	/* Client: a new request; NULL when none can be opened now. */
 	struct codec_stream *(*open)(struct codec *c, void *owner, const struct stream_events *events,
 				     struct arena *arena);

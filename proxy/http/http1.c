@@ -502,6 +502,26 @@ static bool wants_input(const struct codec *c)
 	return true;
 }
 
+static bool is_within(const struct codec *c)
+{
+	const struct http1 *h = (const struct http1 *)c;
+
+	switch (h->input) {
+	case INPUT_HEAD:
+		return c->is_server ? buffer_len(&c->transport->in) > 0 : h->live;
+	case INPUT_LENGTH:
+	case INPUT_CHUNKED:
+	case INPUT_TRAILERS:
+	case INPUT_RAW:
+		return h->live;
+	case INPUT_HOLD:
+	case INPUT_DONE:
+	case INPUT_DISCARD:
+		return false;
+	}
+	return false;
+}
+
 /* Goes on outside feed(): the connection may have to be told to read again. */
 static void run_and_tell(struct http1 *h, bool wanted)
 {
@@ -658,6 +678,7 @@ static const struct codec_ops http1_ops = {
 	.expire = expire,
 	.drain = drain,
 	.wants_input = wants_input,
+	.is_within = is_within,
 	.open = open_attempt,
 	.can_open = can_open,
 	.send_head = http1_send_head,

@@ -11,6 +11,7 @@
 void codec_pump(struct codec *c)
 {
 	struct transport *t = c->transport;
+	bool read = false;
 
 	for (unsigned fills = 0; !t->dead && c->ops->wants_input(c); fills++) {
 		if (fills == PUMP_FILLS_MAX) {
@@ -19,10 +20,17 @@ void codec_pump(struct codec *c)
 		}
 		switch (transport_fill(t, fills < SMALL_FILLS ? 0 : BUFFER_BYTES_LARGE)) {
 		case OK:
+			read = true;
 			codec_feed(c);
 			break;
 		case AGAIN:
-			return;
+			/* A reset that came along with the last bytes makes no edge of its own. Whoever
+			 * waits for more bytes asks once for it; all others hear of it when they write. */
+			if (!read || !c->ops->is_within(c))
+				return;
+			read = false;
+			transport_look_again(t);
+			break;
 		case CLOSED:
 			c->ops->eof(c);
 			return;

@@ -171,6 +171,11 @@ ssize_t transport_recv(struct transport *t, char *into, size_t room)
 	return n;
 }
 
+void transport_look_again(struct transport *t)
+{
+	t->readable = !t->eof;
+}
+
 enum outcome transport_fill(struct transport *t, size_t want)
 {
 	ssize_t n;

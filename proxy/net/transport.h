@@ -77,6 +77,10 @@ void transport_accept_tls(struct transport *t, SSL_CTX *ctx);
  * came; AGAIN: none now; CLOSED: the peer sent FIN; FAILED: dead. */
 enum outcome transport_fill(struct transport *t, size_t want);
 
+/* The next fill asks the descriptor, although a short read has emptied it and no edge came since:
+ * whether it was reset meanwhile. */
+void transport_look_again(struct transport *t);
+
 /* Queues a copy; never refused. For heads and framing. */
 void transport_queue(struct transport *t, struct slice s);
 /* Takes as much as the connection can now: small pieces are gathered, large ones written through
