@@ -183,7 +183,9 @@ static void on_codec_idle(void *connection)
 
 	if (d->phase != PHASE_HTTP)
 		return;
-	set_timer(d, limits_of(d)->idle_ms);
+	/* What was read ahead may be the beginning of a head. */
+	set_timer(d, buffer_len(&d->transport.in) > 0 ? limits_of(d)->request_header_ms :
+							 limits_of(d)->idle_ms);
 }
 
 static void on_codec_close(void *connection, bool lingering)
