@@ -246,7 +246,8 @@ static void choose_chain(struct downstream *d)
 {
 	struct slice name = d->hello.name_len > 0 ? slice_make(d->hello.name, d->hello.name_len) : NO_SLICE;
 
-	d->chain = listener_find_chain(d->listener->plan, name);
+	/* A listener that was closed meanwhile has no plan. */
+	d->chain = d->listener->plan != NULL ? listener_find_chain(d->listener->plan, name) : NULL;
 	if (d->chain == NULL)
 		refuse(d, &d->server->counters.tls_no_chain, "no server for this name");
 	else if (d->chain->tls)
@@ -532,8 +533,13 @@ void downstream_drain(struct downstream *d)
 
 void downstream_after_switch(struct downstream *d)
 {
-	if (current_chain(d) == NULL)
+	if (d->phase == PHASE_HELLO && d->listener->plan != NULL) {
+		/* Nothing was chosen yet: its hello is answered by what serves now, from one snapshot. */
+		snapshot_use_drop(&d->use);
+		d->use = snapshot_use_take(d->server->use);
+	} else if (current_chain(d) == NULL) {
 		downstream_drain(d);
+	}
 }
 
 struct downstream *downstream_next(struct downstream *d)
