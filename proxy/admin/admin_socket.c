@@ -7,7 +7,6 @@
 #include <event2/listener.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 struct admin_socket {
 	struct proxy *proxy;		/* borrowed */
 	struct evconnlistener *listener;	/* owned */
+	struct event *resume;		/* owned: accepting goes on */
 	TAILQ_HEAD(, session) sessions;
 	unsigned count;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
@@ -30,8 +30,9 @@ struct session {
 	bool waiting;			/* for a reload */
 	bool json;			/* of the reload that is waited for */
 	bool prompt, leaving;
-	bool ended;			/* the peer says no more, and waits for its answers */
-	char *rest;			/* owned: of the line that the reload holds up, or NULL */
+	bool ended;			/* the peer says no more, but reads on */
+	char *line;			/* owned; the one being run */
+	struct slice rest;		/* what is left of it; absent: nothing */
 	struct problems problems;	/* of that reload */
 };
 
@@ -70,7 +71,7 @@ static void free_session(struct session *s)
 	if (s->waiting)
 		return;		/* the answer finds nobody and frees */
 	problems_fini(&s->problems);
-	free(s->rest);
+	free(s->line);
 	free(s);
 }
 
@@ -143,29 +144,34 @@ static void answer_reload(struct session *s, bool ok)
 	end_answer(s);
 }
 
-static void run_line(struct session *s, struct slice line);
 static void read_lines(struct session *s);
 
 static void on_reloaded(void *arg)
 {
 	struct session *s = arg;
-	char *rest = s->rest;
 
-	s->rest = NULL;
 	s->waiting = false;
 	if (s->admin == NULL) {
 		free_session(s);
-	} else {
-		answer_reload(s, true);
-		if (rest != NULL)
-			run_line(s, slice_of(rest));
-		read_lines(s);
+		return;
 	}
-	free(rest);
+	answer_reload(s, true);
+	read_lines(s);
+}
+
+/* Who changes something is told to the log. */
+static void log_peer(const struct session *s, const char *what)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	if (getsockopt(bufferevent_getfd(s->bev), SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
+		log_info("admin", "%s, asked for by uid %u, pid %d", what, peer.uid, (int)peer.pid);
 }
 
 static void reload(struct session *s, bool json)
 {
+	log_peer(s, "reload");
 	s->json = json;
 	s->waiting = true;
 	if (proxy_reload(s->admin->proxy, &s->problems, on_reloaded, s) == OK)
@@ -260,40 +266,57 @@ static void run_command(struct session *s, struct slice line)
 	}
 }
 
-static void run_line(struct session *s, struct slice line)
+/* Another command may run: none is waited for, and the peer reads what it was told. */
+static bool may_go_on(const struct session *s)
 {
-	while (line.at != NULL && !s->leaving && !s->waiting)
-		run_command(s, slice_cut(&line, ';'));
-	if (line.at == NULL || !s->waiting)
-		return;
-	s->rest = strndup(line.at, line.len);
-	must(s->rest != NULL);
+	return !s->waiting && !s->leaving &&
+	       evbuffer_get_length(bufferevent_get_output(s->bev)) <= ADMIN_ANSWER_MAX;
 }
 
-/* Lines one after the other; a reload in progress holds the next ones back. */
-static void read_lines(struct session *s)
+/* The line that was begun, or the next one that came whole. */
+static bool next_line(struct session *s)
+{
+	size_t len;
+
+	if (s->rest.at != NULL)
+		return true;
+	free(s->line);
+	s->line = evbuffer_readln(bufferevent_get_input(s->bev), &len, EVBUFFER_EOL_CRLF);
+	s->rest = s->line != NULL ? slice_make(s->line, len) : NO_SLICE;
+	return s->line != NULL;
+}
+
+/* Input that nobody reads would turn the end into a reset, which takes the last answer along. */
+static void leave_after_answers(struct session *s)
 {
 	struct evbuffer *in = bufferevent_get_input(s->bev);
-	size_t len;
-	char *line;
 
-	while (!s->waiting && !s->leaving && (line = evbuffer_readln(in, &len, EVBUFFER_EOL_CRLF)) != NULL) {
-		run_line(s, slice_make(line, len));
-		free(line);
-		if (!s->prompt && !s->waiting)
+	s->leaving = true;
+	evbuffer_drain(in, evbuffer_get_length(in));
+	if (evbuffer_get_length(bufferevent_get_output(s->bev)) == 0)
+		free_session(s);
+}
+
+/* Commands one after the other, each when the one before was answered; a reload in progress, or
+ * answers that nobody reads, hold the next ones back. May free the session. */
+static void read_lines(struct session *s)
+{
+	while (may_go_on(s) && next_line(s)) {
+		while (s->rest.at != NULL && may_go_on(s))
+			run_command(s, slice_cut(&s->rest, ';'));
+		if (s->rest.at == NULL && !s->prompt && !s->waiting)
 			s->leaving = true;
 	}
-	if (s->waiting)
+	if (s->waiting || s->rest.at != NULL)
 		return;
-	if (s->ended || (!s->prompt && evbuffer_get_length(bufferevent_get_output(s->bev)) > 0))
-		s->leaving = true;
-	if (evbuffer_get_length(in) > ADMIN_LINE_MAX) {
+	if (may_go_on(s) && evbuffer_get_length(bufferevent_get_input(s->bev)) > ADMIN_LINE_MAX) {
 		evbuffer_add_printf(bufferevent_get_output(s->bev), "The line is longer than %u bytes.\n\n",
 				    ADMIN_LINE_MAX);
 		s->leaving = true;
 	}
-	if (s->leaving && evbuffer_get_length(bufferevent_get_output(s->bev)) == 0)
-		free_session(s);
+	if (s->leaving || (may_go_on(s) && s->ended) ||
+	    (!s->prompt && evbuffer_get_length(bufferevent_get_output(s->bev)) > 0))
+		leave_after_answers(s);
 }
 
 static void on_session_read(struct bufferevent *bev, void *arg)
@@ -307,22 +330,27 @@ static void on_session_written(struct bufferevent *bev, void *arg)
 	struct session *s = arg;
 
 	(void)bev;
-	if (s->leaving && !s->waiting)
+	if (s->waiting)
+		return;
+	if (s->leaving)
 		free_session(s);
+	else
+		read_lines(s);
 }
 
 static void on_session_event(struct bufferevent *bev, short what, void *arg)
 {
 	struct session *s = arg;
 
-	/* A peer that shut its side down still gets its answer. */
-	if ((what & BEV_EVENT_EOF) && !(what & BEV_EVENT_ERROR) &&
-	    (s->waiting || evbuffer_get_length(bufferevent_get_output(bev)) > 0)) {
-		s->ended = true;
-		s->leaving = !s->waiting;
+	(void)bev;
+	if (!(what & BEV_EVENT_EOF) || (what & BEV_EVENT_ERROR)) {
+		free_session(s);
 		return;
 	}
-	free_session(s);
+	/* A peer that shut its side down still gets its answers. */
+	s->ended = true;
+	if (!s->waiting && !s->leaving)
+		read_lines(s);
 }
 
 static void on_admin_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *peer, int len,
@@ -348,7 +376,27 @@ static void on_admin_accept(struct evconnlistener *l, evutil_socket_t fd, struct
 	a->count++;
 	bufferevent_setcb(s->bev, on_session_read, on_session_written, on_session_event, s);
 	bufferevent_set_timeouts(s->bev, &idle, &idle);
+	bufferevent_setwatermark(s->bev, EV_READ, 0, 2 * ADMIN_LINE_MAX);
 	bufferevent_enable(s->bev, EV_READ | EV_WRITE);
+}
+
+static void on_admin_resume(evutil_socket_t fd, short what, void *arg)
+{
+	struct admin_socket *a = arg;
+
+	(void)fd, (void)what;
+	evconnlistener_enable(a->listener);
+}
+
+/* Without descriptors: trying again at once would keep the main thread busy with nothing else. */
+static void on_admin_accept_failed(struct evconnlistener *l, void *arg)
+{
+	const struct timeval pause = { .tv_sec = ADMIN_PAUSE_S };
+	struct admin_socket *a = arg;
+
+	log_warn("admin", "accept: %s; the admin socket pauses for %d s", strerror(errno), ADMIN_PAUSE_S);
+	evconnlistener_disable(l);
+	event_add(a->resume, &pause);
 }
 
 static bool prepare_path(const char *path, char *why, size_t bytes)
@@ -405,6 +453,9 @@ struct admin_socket *admin_socket_open(struct proxy *p, const char *path, char *
 		free(a);
 		return NULL;
 	}
+	a->resume = event_new(p->base, -1, 0, on_admin_resume, a);
+	must(a->resume != NULL);
+	evconnlistener_set_error_cb(a->listener, on_admin_accept_failed);
 	return a;
 }
 
@@ -418,6 +469,7 @@ void admin_socket_close(struct admin_socket **ap)
 		return;
 	while ((s = TAILQ_FIRST(&a->sessions)) != NULL)
 		free_session(s);
+	event_free(a->resume);
 	evconnlistener_free(a->listener);
 	unlink(a->path);
 	free(a);

@@ -3,7 +3,7 @@
  * admin_socket.h - commands over a UNIX socket, as HAProxy's (spec/observability.md 9).
  *
  * Owner    the proxy. Thread: main. Blocks never: answers are written as the peer reads them.
- * Limits   sessions, line length, idle time: the names below. */
+ * Limits   sessions, line length, unread answers, idle time: the names below. */
 #ifndef SALLYPORT_PROXY_ADMIN_SOCKET_H
 #define SALLYPORT_PROXY_ADMIN_SOCKET_H
 
@@ -11,7 +11,9 @@
 
 #define ADMIN_SESSIONS_MAX	10
 #define ADMIN_LINE_MAX		(16u * 1024)
+#define ADMIN_ANSWER_MAX	(1024u * 1024)	/* unread: no further command runs before it was */
 #define ADMIN_IDLE_S		10
+#define ADMIN_PAUSE_S		1	/* in accepting, without descriptors */
 #define ADMIN_SOCKET_MODE	0600
 
 struct admin_socket;
