@@ -407,6 +407,14 @@ static bool become_user(struct proxy *p, const struct snapshot *s, char *why, si
 	return privileges_drop(&as, why, why_bytes);
 }
 
+/* Outside the loop, before it and after it, these mean nothing: the default would end the process. */
+static void ignore_signals(void)
+{
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGUSR1, SIG_IGN);
+}
+
 enum outcome proxy_start(struct proxy *p, const char *const *paths, size_t count, struct problems *ps)
 {
 	struct snapshot *s;
@@ -414,6 +422,7 @@ enum outcome proxy_start(struct proxy *p, const char *const *paths, size_t count
 
 	*p = (struct proxy){ .paths = paths, .path_count = count };
 	TAILQ_INIT(&p->bound);
+	ignore_signals();
 	p->agent_addresses[0] = p->agent_address;
 	p->started_wall_us = clock_wall_us();
 	s = proxy_load(p, ps);
@@ -603,7 +612,6 @@ int proxy_run(struct proxy *p)
 		evsignal_new(p->base, SIGTERM, on_terminate, p), evsignal_new(p->base, SIGINT, on_terminate, p),
 	};
 
-	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < COUNT_OF(signals); i++)
 		evsignal_add(signals[i], NULL);
 	say_listeners(p);

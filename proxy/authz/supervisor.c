@@ -15,6 +15,7 @@
 
 #include "sallyport/clock.h"
 #include "sallyport/log.h"
+#include "sallyport/object.h"
 
 #define STOP_WAIT_MS	2000
 #define AGENT_NAME	"sallyport-authz"
@@ -53,15 +54,19 @@ static char *const *make_arguments(struct supervisor *s, char *fd_text, size_t f
 
 /* In the child: a process group of its own, since what a terminal tells our group is for us alone
  * (requests are judged while we drain; the pipe tells the agent when to go); default signals, our end
- * of the pipe shut, then the program. */
+ * of the pipe shut, then the program. A reload that comes before the agent can hear of it must not
+ * end it: it asks for the revision it misses. */
 static void become_agent(struct supervisor *s, char *const *argv)
 {
+	static const int defaults[] = { SIGTERM, SIGINT, SIGUSR1, SIGCHLD, SIGPIPE };
 	sigset_t none;
 
 	setpgid(0, 0);
+	for (size_t i = 0; i < COUNT_OF(defaults); i++)
+		signal(defaults[i], SIG_DFL);
+	signal(SIGHUP, SIG_IGN);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	signal(SIGPIPE, SIG_DFL);
 	close(s->pipe[1]);
 	fcntl(s->pipe[0], F_SETFD, 0);
 	execvp(s->program, argv);
@@ -82,10 +87,15 @@ static void start_child(struct supervisor *s)
 {
 	char fd_text[16];
 	char *const *argv = make_arguments(s, fd_text, sizeof(fd_text));
+	sigset_t all, before;
 
+	/* Until it is a program of its own, what the child gets would run our handlers. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
 	s->pid = fork();
 	if (s->pid == 0)
 		become_agent(s, argv);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	free((void *)argv);
 	if (s->pid < 0) {
 		log_error("authz", "fork: %s", strerror(errno));
