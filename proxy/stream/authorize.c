@@ -5,6 +5,7 @@
 #include "proxy/stream/stream_priv.h"
 
 #define CHECKS_MAX	3	/* questions a request may need: each changes it and so its route */
+#define REWRITE_FIELDS	8	/* room in a copy for what a route adds */
 
 static const struct cluster *reached_cluster(const struct stream *s)
 {
@@ -13,22 +14,38 @@ static const struct cluster *reached_cluster(const struct stream *s)
 	return c != NULL && c->has_policies ? c : NULL;
 }
 
-/* The path and authority that the destination will see, where the route rewrites them. */
+static struct message *copy_request(struct stream *s, const struct message *m)
+{
+	struct message *copy = arena_new(s->arena, struct message);
+
+	*copy = *m;
+	copy->headers.capacity += REWRITE_FIELDS;
+	copy->headers.items = arena_array(s->arena, struct header, copy->headers.capacity);
+	memcpy(copy->headers.items, m->headers.items, m->headers.count * sizeof(*m->headers.items));
+	return copy;
+}
+
+/* What is judged: the client's request, which the verdict on an earlier question has not touched. */
+static const struct message *asked_request(const struct stream *s)
+{
+	return s->as_asked != NULL ? s->as_asked : s->request;
+}
+
+/* The path and authority that the destination will see, where they are not the client's. */
 static void describe_rewrite(struct stream *s, struct check_request *q)
 {
-	struct message copy = *s->request;
+	const struct message *m = s->request;
 
-	if (!s->route->edits_request)
-		return;
-	copy.headers.items = arena_array(s->arena, struct header, copy.headers.capacity + 8);
-	memcpy(copy.headers.items, s->request->headers.items,
-	       s->request->headers.count * sizeof(*copy.headers.items));
-	copy.headers.capacity += 8;
-	route_apply_request(s->route, s->target, &copy, &s->x, s->arena);
-	if (!slice_eq(copy.path, s->request->path))
-		q->dest_path = copy.path;
-	if (!slice_eq(copy.authority, s->request->authority))
-		q->dest_authority = copy.authority;
+	if (s->route->edits_request) {
+		struct message *copy = copy_request(s, m);
+
+		route_apply_request(s->route, s->target, copy, &s->x, s->arena);
+		m = copy;
+	}
+	if (!slice_eq(m->path, q->path))
+		q->dest_path = m->path;
+	if (!slice_eq(m->authority, q->authority))
+		q->dest_authority = m->authority;
 }
 
 static void describe_destination(struct stream *s, struct check_request *q)
@@ -47,11 +64,11 @@ static void describe_destination(struct stream *s, struct check_request *q)
 /* The agent sees the fields as they are now, Host among them as HAProxy sends it. */
 static void describe_headers(struct stream *s, struct check_request *q)
 {
-	const struct headers *h = &s->request->headers;
+	const struct headers *h = &asked_request(s)->headers;
 	struct check_header *list = arena_alloc(s->arena, (h->count + 1) * sizeof(*list));
 	size_t n = 0;
 
-	list[n++] = (struct check_header){ SLICE("host"), s->request->authority };
+	list[n++] = (struct check_header){ SLICE("host"), asked_request(s)->authority };
 	for (uint32_t i = 0; i < h->count; i++)
 		if (h->items[i].name.at != NULL)
 			list[n++] = (struct check_header){ h->items[i].name, h->items[i].value };
@@ -79,12 +96,13 @@ static void on_verdict(void *owner, const struct authz_verdict *v);
 static void ask(struct stream *s)
 {
 	const struct snapshot *snapshot = s->use->snapshot;
+	const struct message *m = asked_request(s);
 	struct check_request q = {
-		.method = s->request->method, .scheme = s->request->scheme,
-		.authority = s->request->authority, .path = s->request->path, .normalized = true, .brief = true,
+		.method = m->method, .scheme = m->scheme, .authority = m->authority, .path = m->path,
+		.normalized = true, .brief = true,
 		.workload = snapshot->gateway_workload, .labels = snapshot->gateway_labels,
 		.gateway = s->chain->gateway, .rev = slice_of(snapshot->rev_of_load),
-		.request_id = headers_value(&s->request->headers, HEADER_X_REQUEST_ID),
+		.request_id = headers_value(&m->headers, HEADER_X_REQUEST_ID),
 	};
 
 	downstream_describe_peer(s->downstream, &q);
@@ -93,6 +111,7 @@ static void ask(struct stream *s)
 	describe_destination(s, &q);
 	s->checks++;
 	s->checked_cluster = reached_cluster(s);
+	s->checked_route = s->route;
 	s->check = authz_check_start(s->server->authz, &q,
 		worker_now_ms(s->server->worker) + snapshot->settings->authz.timeout_ms, on_verdict, s);
 }
@@ -157,11 +176,24 @@ void stream_set_verdict_headers(struct stream *s, struct message *m)
 		headers_set(&m->headers, arena_lower(s->arena, name), value);
 }
 
-/* Does what the verdict says to the request. True: something changed. */
+static bool changes_request(const struct check_reply *reply)
+{
+	return reply->headers_remove.at != NULL || reply->headers_set.at != NULL ||
+	       reply->headers_add.at != NULL || reply->path_out.at != NULL;
+}
+
+/* Does what the verdict says to the request as the client sent it. True: something changed. */
 static bool apply_verdict(struct stream *s, const struct check_reply *reply)
 {
-	unsigned changed = remove_headers(s, reply->headers_remove);
+	unsigned changed = 0;
 
+	if (s->as_asked != NULL) {
+		*s->request = *copy_request(s, s->as_asked);
+		changed++;
+	} else if (changes_request(reply)) {
+		s->as_asked = copy_request(s, s->request);
+	}
+	changed += remove_headers(s, reply->headers_remove);
 	changed += put_headers(s, reply->headers_set, true);
 	changed += put_headers(s, reply->headers_add, false);
 	if (reply->path_out.at != NULL && !slice_eq(reply->path_out, s->request->path)) {
@@ -190,8 +222,10 @@ static void allowed(struct stream *s, const struct check_reply *reply)
 
 	if (apply_verdict(s, reply))
 		choose_again(s);
+	/* The destination's policies have judged the path as the route rewrites it: another route to the
+	 * same destination is another question. */
 	reached = reached_cluster(s);
-	if (reached == NULL || reached == s->checked_cluster)
+	if (reached == NULL || (reached == s->checked_cluster && s->route == s->checked_route))
 		stream_act(s);
 	else if (s->checks >= CHECKS_MAX)
 		fail_closed(s, 503, "the route changes with every verdict");

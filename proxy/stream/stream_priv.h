@@ -39,6 +39,7 @@ struct stream {
 	/* downstream half */
 	struct codec_stream *down;		/* NULL once the response ended or was cut */
 	struct message *request;
+	const struct message *as_asked;		/* before a verdict changed it; NULL: none did */
 	bool request_ended;			/* its end was received */
 	bool response_started;			/* the final head was sent */
 	bool waiting_to_send_up;		/* data was offered and not taken: resume when it can be */
@@ -51,6 +52,7 @@ struct stream {
 	bool misdirected;			/* outcome: 421 */
 	struct authz_check *check;
 	const struct cluster *checked_cluster;	/* whose policies the verdict covered */
+	const struct route *checked_route;	/* and by which rewrite */
 	unsigned checks;			/* questions asked for this request */
 
 	/* the attempt */
