@@ -28,7 +28,7 @@ rm -rf "$run"
 mkdir -p "$run/secrets/istio-system/example-cert"
 chmod 700 "$run"
 
-taken=$(ss -ltnH 2>/dev/null | awk '{print $4}' | sed 's/.*://' | sort -u)
+taken=$(ss -ltnH 2>/dev/null | awk '$4 ~ /^(\*|0\.0\.0\.0|\[::\]|127\.0\.0\.1):/ {print $4}' | sed 's/.*://' | sort -u)
 for port in $ports; do
 	if printf '%s\n' "$taken" | grep -qx "$port"; then
 		echo "port $port is in use; the demo needs $ports" >&2

@@ -24,6 +24,7 @@
 
 #define FDS_RESERVED		1024	/* for everything but connections (spec/hardening.md T-37) */
 #define CONNECTIONS_MAX		50000
+#define AGENT_LISTEN_MS		1000	/* for its socket to appear, before workers connect */
 #define AGENT_WAIT_MS		5000	/* at start, before "ready" */
 
 unsigned long proxy_sum(const struct proxy *p, size_t offset)
@@ -444,6 +445,8 @@ enum outcome proxy_start(struct proxy *p, const char *const *paths, size_t count
 	cluster_registry_prepare(p->clusters, s->clusters.items, s->clusters.count);
 	if (!provide_agent(p, s))
 		goto failed;
+	if (p->agent != NULL)
+		supervisor_await(p->agent, AGENT_LISTEN_MS);
 	for (unsigned i = 0; i < p->worker_count; i++)
 		worker_start(p->workers[i]);
 	p->started = true;

@@ -239,6 +239,20 @@ void supervisor_stop(struct supervisor **sp)
 	free(s);
 }
 
+void supervisor_await(const struct supervisor *s, int64_t ms)
+{
+	const struct timespec nap = { 0, 2 * 1000 * 1000 };
+	int64_t until = clock_monotonic_ms() + ms;
+	siginfo_t ended = { 0 };
+
+	while (access(s->address + strlen("unix:"), F_OK) != 0 && clock_monotonic_ms() < until) {
+		/* Looks without reaping: that is on_agent_died()'s. */
+		if (waitid(P_PID, (id_t)s->pid, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid != 0)
+			return;
+		nanosleep(&nap, NULL);
+	}
+}
+
 pid_t supervisor_pid(const struct supervisor *s)
 {
 	return s->pid;

@@ -12,6 +12,7 @@
 #define SALLYPORT_AUTHZ_SUPERVISOR_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct event_base;
@@ -26,6 +27,9 @@ struct supervisor;
 struct supervisor *supervisor_start(struct event_base *base, const char *program,
 				    const char *const *paths, size_t count, char *address,
 				    size_t address_bytes);
+/* Until the agent listens, or has ended, or `ms` are over: at start, so that nobody knocks before it
+ * can open. Blocks for that long. */
+void supervisor_await(const struct supervisor *s, int64_t ms);
 /* The documents have changed: SIGHUP. */
 void supervisor_reload(struct supervisor *s);
 /* SIGTERM, waits up to 2 s, SIGKILL; removes the folder. */
