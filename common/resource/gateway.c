@@ -301,10 +301,10 @@ static bool choose_family(struct decoder *d, const struct node *n, struct server
 static void decide_served(struct decoder *d, const struct node *n, struct server *s)
 {
 	const struct node *protocol = node_get(node_get(n, "port"), "protocol");
-	bool told = s->tls != NULL && s->tls->mode_set && s->tls->mode != SERVER_TLS_SIMPLE;
+	bool told = s->tls != NULL && s->tls->mode_set && !server_tls_is_served(s->tls);
 
 	s->served = s->family == SERVER_HTTP ||
-		    (s->family == SERVER_HTTPS && s->tls->mode == SERVER_TLS_SIMPLE);
+		    (s->family == SERVER_HTTPS && server_tls_is_served(s->tls));
 	if (s->family == SERVER_TCP || s->family == SERVER_TLS)
 		decode_warning(d, protocol, "protocol %s " DECODE_NOT_OBEYED ": this server is not opened",
 			       gateway_protocol_name[s->protocol]);

@@ -100,20 +100,20 @@ static const struct field tls_fields[] = {
 	FIELD(struct server_tls, "serverCertificate", files.certificate, decode_string, FIELD_OPTIONAL),
 	FIELD(struct server_tls, "privateKey", files.key, decode_string, FIELD_OPTIONAL),
 	FIELD(struct server_tls, "caCertificates", files.ca, decode_string, FIELD_OPTIONAL),
-	FIELD(struct server_tls, "caCrl", ca_crl, decode_string, FIELD_LATER),
+	FIELD(struct server_tls, "caCrl", ca_crl, decode_string, FIELD_OPTIONAL),
 	FIELD(struct server_tls, "tlsCertificates", certificates, decode_certificates, FIELD_OPTIONAL),
 	{ "credentialName", decode_credential, 0, FIELD_OPTIONAL, NULL },
 	{ "credentialNames", decode_credentials, 0, FIELD_OPTIONAL, NULL },
-	FIELD(struct server_tls, "caCertCredentialName", ca_credential_name, decode_string, FIELD_LATER),
-	FIELD(struct server_tls, "subjectAltNames", subject_alt_names, decode_string_list, FIELD_LATER),
-	FIELD(struct server_tls, "verifyCertificateSpki", spki_pins, decode_string_list, FIELD_LATER),
-	FIELD(struct server_tls, "verifyCertificateHash", hash_pins, decode_string_list, FIELD_LATER),
+	FIELD(struct server_tls, "caCertCredentialName", ca_credential_name, decode_string, FIELD_OPTIONAL),
+	FIELD(struct server_tls, "subjectAltNames", subject_alt_names, decode_string_list, FIELD_OPTIONAL),
+	FIELD(struct server_tls, "verifyCertificateSpki", spki_pins, decode_string_list, FIELD_OPTIONAL),
+	FIELD(struct server_tls, "verifyCertificateHash", hash_pins, decode_string_list, FIELD_OPTIONAL),
 	FIELD_ARG(struct server_tls, "minProtocolVersion", min_version, decode_enum, FIELD_OPTIONAL, versions),
 	FIELD_ARG(struct server_tls, "maxProtocolVersion", max_version, decode_enum, FIELD_OPTIONAL, versions),
 	FIELD(struct server_tls, "cipherSuites", cipher_suites, decode_string_list, FIELD_OPTIONAL),
-	FIELD_ARG(struct server_tls, "ecdhCurves", ecdh_curves, decode_list, FIELD_LATER, &curve_list),
+	FIELD_ARG(struct server_tls, "ecdhCurves", ecdh_curves, decode_list, FIELD_OPTIONAL, &curve_list),
 	FIELD_ARG(struct server_tls, "insecureSkipVerify", insecure_skip_verify, decode_nullable,
-		  FIELD_LATER, &nullable_bool),
+		  FIELD_OPTIONAL, &nullable_bool),
 	FIELDS_END
 };
 
@@ -375,9 +375,11 @@ static bool check_pins(struct decoder *d, const struct server_tls *tls)
 static void check_client_settings(struct decoder *d, const struct node *n, const struct server_tls *tls)
 {
 	static const char *const names[] = { "subjectAltNames", "verifyCertificateSpki",
-					     "verifyCertificateHash", "insecureSkipVerify" };
+					     "verifyCertificateHash", "insecureSkipVerify",
+					     "caCertCredentialName" };
 	bool set[] = { tls->subject_alt_names.count > 0, tls->spki_pins.count > 0,
-		       tls->hash_pins.count > 0, tls->insecure_skip_verify.set };
+		       tls->hash_pins.count > 0, tls->insecure_skip_verify.set,
+		       has(tls->ca_credential_name) };
 
 	if (asks_client(tls->mode))
 		return;
@@ -387,19 +389,19 @@ static void check_client_settings(struct decoder *d, const struct node *n, const
 				       "certificate", names[i], modes[tls->mode]);
 }
 
-/* What is checked but not served yet, beside the fields that say so themselves. */
+bool server_tls_is_served(const struct server_tls *tls)
+{
+	return tls->mode == SERVER_TLS_SIMPLE || tls->mode == SERVER_TLS_MUTUAL ||
+	       tls->mode == SERVER_TLS_OPTIONAL_MUTUAL;
+}
+
+/* What is checked but not served yet. */
 static void tell_what_is_later(struct decoder *d, const struct node *n, const struct server_tls *tls,
 			       bool on_tls_port)
 {
-	const struct node *several = tls->credential_names.count > 1 ? node_get(n, "credentialNames") :
-				     tls->certificates.count > 1 ? node_get(n, "tlsCertificates") : NULL;
-
-	if (tls->mode_set && tls->mode != SERVER_TLS_SIMPLE && (on_tls_port || is_terminating(tls->mode)))
+	if (tls->mode_set && !server_tls_is_served(tls) && (on_tls_port || is_terminating(tls->mode)))
 		decode_warning(d, node_get(n, "mode"), "mode %s " DECODE_NOT_OBEYED ": this server is not "
 			       "opened", modes[tls->mode]);
-	if (several != NULL)
-		decode_warning(d, several, "more than one certificate " DECODE_NOT_OBEYED ": the first one "
-			       "is served");
 }
 
 /* False: the mapping itself is bad, and rules about it would only repeat that. */

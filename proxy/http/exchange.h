@@ -27,6 +27,8 @@ enum { RESPONSE_FLAGS(RESPONSE_FLAG_AS_INDEX) RESPONSE_FLAG_COUNT };
 #define RESPONSE_FLAG_AS_BIT(id, text)	RESPONSE_FLAG_##id = 1u << RESPONSE_FLAG_INDEX_##id,
 enum response_flag { RESPONSE_FLAGS(RESPONSE_FLAG_AS_BIT) };
 
+struct peer_identity;
+
 struct exchange {
 	const struct message *request;		/* as it is now (after rewriting: as sent upstream) */
 	const struct message *response;		/* as sent downstream, or as received until then */
@@ -38,6 +40,7 @@ struct exchange {
 	struct slice local_address;		/* "ip:port" the client reached */
 	struct slice requested_server_name;	/* SNI */
 	struct slice tls_version, tls_cipher;	/* "TLSv1.3", "TLS_AES_128_GCM_SHA256" */
+	const struct peer_identity *peer;	/* by its certificate; NULL: it showed none */
 	uint64_t connection_id;
 	const char *protocol;			/* "HTTP/1.1" */
 

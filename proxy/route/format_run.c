@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "proxy/route/format_time_priv.h"
+#include "proxy/tls/peer_identity.h"
 #include "sallyport/clock.h"
 
 #define TRACE_ID_BYTES		32u	/* hex digits, after "00-" in traceparent */
@@ -162,6 +163,24 @@ static struct slice wall_time(int64_t wall_us, struct slice layout, struct arena
 	if (wall_us == 0)
 		return NO_SLICE;
 	return unless_empty(arena_slice(a, slice_make(text, format_time(wall_us, layout, text))));
+}
+
+/* ---- the client's certificate ---- */
+
+static struct slice peer_value(const struct format_piece *p, const struct peer_identity *peer, struct arena *a)
+{
+	switch (p->op) {
+	case FORMAT_DOWNSTREAM_PEER_SUBJECT:		return unless_empty(peer->subject);
+	case FORMAT_DOWNSTREAM_PEER_ISSUER:		return unless_empty(peer->issuer);
+	case FORMAT_DOWNSTREAM_PEER_SERIAL:		return unless_empty(peer->serial);
+	case FORMAT_DOWNSTREAM_PEER_URI_SAN:		return unless_empty(peer->uri_names);
+	case FORMAT_DOWNSTREAM_PEER_DNS_SAN:		return unless_empty(peer->dns_names);
+	case FORMAT_DOWNSTREAM_PEER_FINGERPRINT_256:	return unless_empty(peer->fingerprint);
+	case FORMAT_DOWNSTREAM_PEER_CERT:		return unless_empty(peer->certificate);
+	case FORMAT_DOWNSTREAM_PEER_CERT_V_START:	return wall_time(peer->valid_from_us, p->text, a);
+	case FORMAT_DOWNSTREAM_PEER_CERT_V_END:		return wall_time(peer->valid_until_us, p->text, a);
+	default:					return NO_SLICE;
+	}
 }
 
 /* ---- gRPC ---- */
@@ -318,6 +337,16 @@ static struct slice piece_value(const struct format_piece *p, const struct excha
 	case FORMAT_DOWNSTREAM_LOCAL_PORT:	return address_port(x->local_address);
 	case FORMAT_DOWNSTREAM_TLS_VERSION:	return unless_empty(x->tls_version);
 	case FORMAT_DOWNSTREAM_TLS_CIPHER:	return unless_empty(x->tls_cipher);
+	case FORMAT_DOWNSTREAM_PEER_SUBJECT:
+	case FORMAT_DOWNSTREAM_PEER_ISSUER:
+	case FORMAT_DOWNSTREAM_PEER_SERIAL:
+	case FORMAT_DOWNSTREAM_PEER_URI_SAN:
+	case FORMAT_DOWNSTREAM_PEER_DNS_SAN:
+	case FORMAT_DOWNSTREAM_PEER_FINGERPRINT_256:
+	case FORMAT_DOWNSTREAM_PEER_CERT:
+	case FORMAT_DOWNSTREAM_PEER_CERT_V_START:
+	case FORMAT_DOWNSTREAM_PEER_CERT_V_END:
+		return x->peer != NULL ? peer_value(p, x->peer, a) : NO_SLICE;
 	case FORMAT_REQUESTED_SERVER_NAME:	return unless_empty(x->requested_server_name);
 	case FORMAT_ROUTE_NAME:			return unless_empty(x->route_name);
 	case FORMAT_CONNECTION_ID:		return number(x->connection_id, a);
@@ -333,7 +362,7 @@ static struct slice piece_value(const struct format_piece *p, const struct excha
 	}
 }
 
-/* Those with a meaning that nothing here can have yet: client certificates, TLS to upstreams, byte counts
+/* Those with a meaning that nothing here can have yet: TLS to upstreams, byte counts
  * of the wire, metadata. VIRTUAL_CLUSTER_NAME is always empty in Istio too. */
 bool format_op_is_known(enum format_op op)
 {
@@ -345,15 +374,6 @@ bool format_op_is_known(enum format_op op)
 	case FORMAT_UPSTREAM_TLS_VERSION:
 	case FORMAT_UPSTREAM_TLS_CIPHER:
 	case FORMAT_DOWNSTREAM_TLS_SESSION_ID:
-	case FORMAT_DOWNSTREAM_PEER_SUBJECT:
-	case FORMAT_DOWNSTREAM_PEER_ISSUER:
-	case FORMAT_DOWNSTREAM_PEER_SERIAL:
-	case FORMAT_DOWNSTREAM_PEER_URI_SAN:
-	case FORMAT_DOWNSTREAM_PEER_DNS_SAN:
-	case FORMAT_DOWNSTREAM_PEER_FINGERPRINT_256:
-	case FORMAT_DOWNSTREAM_PEER_CERT:
-	case FORMAT_DOWNSTREAM_PEER_CERT_V_START:
-	case FORMAT_DOWNSTREAM_PEER_CERT_V_END:
 	case FORMAT_DOWNSTREAM_TRANSPORT_FAILURE_REASON:
 	case FORMAT_DYNAMIC_METADATA:
 	case FORMAT_METADATA:

@@ -25,13 +25,36 @@ struct bind_point {
 	char key[128];			/* "0.0.0.0:8443", "[::]:80", "unix:/path": identity across reloads */
 };
 
+/* Where one certificate comes from. */
+struct tls_certificate {
+	struct slice ns, credential_name;	/* Secret, as named; absent: files */
+	struct slice certificate_path, key_path;
+};
+
+#define TLS_CERTIFICATES_MAX	2
+
+enum tls_client { TLS_CLIENT_NONE, TLS_CLIENT_OPTIONAL, TLS_CLIENT_REQUIRED };
+
+/* What a server asks of its clients (gateway.md 10.4, 11.3, 11.4). */
+struct tls_client_settings {
+	enum tls_client certificate;		/* NONE: nothing below counts */
+	struct slice ns, credential_name;	/* Secret or ConfigMap with the CA; absent: files */
+	bool is_config_map;
+	struct slice ca_path, crl_path;
+	LIST(struct slice) names;		/* subjectAltNames: one of them; empty: any */
+	LIST(struct slice) spki_pins, hash_pins;	/* one of both; empty: any */
+	bool skip_verify;
+};
+
 /* How a TLS-terminating chain is set up: what tls/ needs, resolved from the Gateway server. */
 struct tls_settings {
-	struct slice ns, credential_name;	/* Secret, as named; absent: files */
+	struct tls_certificate certificates[TLS_CERTIFICATES_MAX];
+	unsigned certificate_count;		/* at least 1 */
 	struct slice gateway_ns;		/* second place where a bare name is looked up */
-	struct slice certificate_path, key_path;
+	struct tls_client_settings client;
 	int min_version, max_version;		/* TLS1_2_VERSION … */
 	struct slice cipher_list;		/* OpenSSL form; absent: default list */
+	struct slice groups;			/* likewise */
 	struct where where;
 };
 
@@ -97,6 +120,8 @@ void snapshot_unref(struct snapshot **sp);
 const struct chain *listener_find_chain(const struct listener_plan *l, struct slice sni);
 /* Same certificate, and the same demands on clients (README.md D5)? */
 bool tls_settings_same(const struct tls_settings *a, const struct tls_settings *b);
+/* The demands on clients alone. */
+bool tls_clients_same(const struct tls_settings *a, const struct tls_settings *b);
 /* Another TLS server of this listener than `chain` covers this authority: answer 421 (gateway.md
  * 12.7); but where that server's certificate and client policy are the same, *same gets it, and its
  * routes serve the request (README.md D5). */

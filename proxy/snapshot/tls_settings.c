@@ -3,6 +3,7 @@
  * tls_settings.c - a Gateway server's `tls` in the terms of OpenSSL (spec/gateway.md 10.5, 11.1). */
 #include "proxy/snapshot/build_priv.h"
 
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "sallyport/text.h"
@@ -44,6 +45,32 @@ static struct slice cipher_list(struct arena *a, const struct server_tls *tls, b
 	return list;
 }
 
+/* Curves that this OpenSSL does not know are left out. Absent: the default list. */
+static struct slice group_list(struct snapshot_builder *b, const struct server_use *u)
+{
+	const struct server_tls *tls = u->server->tls;
+	SSL_CTX *probe = SSL_CTX_new(TLS_server_method());
+	struct slice list;
+	struct text t;
+
+	must(probe != NULL);
+	text_init(&t);
+	for (size_t i = 0; i < tls->ecdh_curves.count; i++) {
+		const struct located_slice *curve = &tls->ecdh_curves.items[i];
+
+		if (SSL_CTX_set1_groups_list(probe, curve->text.at) == 1)
+			text_printf(&t, "%s%.*s", t.len != 0 ? ":" : "", SLICE_ARG(curve->text));
+		else
+			build_warning(b, u->gateway->gateway->meta, curve->where, "ecdhCurves: %.*s is unknown "
+				      "to this OpenSSL, it is left out", SLICE_ARG(curve->text));
+	}
+	ERR_clear_error();
+	SSL_CTX_free(probe);
+	list = t.len != 0 ? arena_slice(b->arena, text_slice(&t)) : NO_SLICE;
+	text_fini(&t);
+	return list;
+}
+
 static struct slice after_scheme(struct slice name, struct slice scheme)
 {
 	return slice_starts(name, scheme) ? slice_from(name, scheme.len) : name;
@@ -52,68 +79,198 @@ static struct slice after_scheme(struct slice name, struct slice scheme)
 /* `name`, `ns/name`, with or without kubernetes:// or kubernetes-gateway:// before it (11.1). Other
  * schemes have nobody behind them here: the name stays as it is and is never found. */
 static void name_secret(struct snapshot_builder *b, const struct server_use *u, struct slice written,
-			struct tls_settings *out)
+			struct where where, struct slice *ns, struct slice *out)
 {
 	struct slice name = after_scheme(after_scheme(written, SLICE("kubernetes://")),
 					 SLICE("kubernetes-gateway://"));
 	ptrdiff_t slash = slice_find(name, '/');
 
-	out->credential_name = name;
+	*ns = NO_SLICE;
+	*out = name;
 	if (slash > 0 && slice_find(name, ':') < 0) {
-		out->ns = slice_first(name, (size_t)slash);
-		out->credential_name = slice_from(name, (size_t)slash + 1);
+		*ns = slice_first(name, (size_t)slash);
+		*out = slice_from(name, (size_t)slash + 1);
 	}
 	if (slice_find(name, ':') >= 0)
-		build_warning(b, u->gateway->gateway->meta, u->server->tls->credential_where,
+		build_warning(b, u->gateway->gateway->meta, where,
 			      "credentialName \"%.*s\": only Secrets can be named here, this one is never found",
 			      SLICE_ARG(written));
 }
 
-static void tell_second_certificate(struct snapshot_builder *b, const struct server_use *u)
+static struct tls_certificate *next_certificate(struct tls_settings *out)
+{
+	return &out->certificates[out->certificate_count++];
+}
+
+static void add_secret(struct snapshot_builder *b, const struct server_use *u, struct slice name,
+		       struct where where, struct tls_settings *out)
+{
+	struct tls_certificate *c = next_certificate(out);
+
+	name_secret(b, u, name, where, &c->ns, &c->credential_name);
+}
+
+static void add_files(const struct certificate_files *files, struct tls_settings *out)
+{
+	*next_certificate(out) = (struct tls_certificate){ .certificate_path = files->certificate,
+							   .key_path = files->key };
+}
+
+/* The document has exactly one source, with one or two certificates (G30, G40). */
+static void name_certificates(struct snapshot_builder *b, const struct server_use *u, struct tls_settings *out)
 {
 	const struct server_tls *tls = u->server->tls;
 
-	if (tls->credential_names.count > 1)
-		build_warning(b, u->gateway->gateway->meta, tls->credential_names.items[1].where,
-			      "a second certificate " DECODE_NOT_OBEYED ": \"%.*s\" is not presented",
-			      SLICE_ARG(tls->credential_names.items[1].text));
-	if (tls->certificates.count > 1)
-		build_warning(b, u->gateway->gateway->meta, tls->certificates.items[1].where,
-			      "a second certificate " DECODE_NOT_OBEYED ": it is not presented");
+	if (tls->credential_name.len != 0)
+		add_secret(b, u, tls->credential_name, tls->credential_where, out);
+	for (size_t i = 0; i < tls->credential_names.count && out->certificate_count < TLS_CERTIFICATES_MAX; i++)
+		if (tls->credential_names.items[i].text.len != 0)
+			add_secret(b, u, tls->credential_names.items[i].text,
+				   tls->credential_names.items[i].where, out);
+	if (out->certificate_count != 0) {
+		if (tls->credential_where.file != NULL)
+			out->where = tls->credential_where;
+		return;
+	}
+	for (size_t i = 0; i < tls->certificates.count && i < TLS_CERTIFICATES_MAX; i++)
+		add_files(&tls->certificates.items[i], out);
+	if (out->certificate_count == 0)
+		add_files(&tls->files, out);
+}
+
+/* configmap://ns/name; false: it is none. */
+static bool name_config_map(struct slice written, struct tls_client_settings *out)
+{
+	struct slice name = after_scheme(written, SLICE("configmap://"));
+	ptrdiff_t slash = slice_find(name, '/');
+
+	if (name.len == written.len)
+		return false;
+	out->is_config_map = true;
+	out->ns = slash > 0 ? slice_first(name, (size_t)slash) : NO_SLICE;
+	out->credential_name = slash > 0 ? slice_from(name, (size_t)slash + 1) : name;
+	return true;
+}
+
+/* 11.3, 11.4: beside a credential the CA comes from credentials alone, beside files from files. */
+static void name_ca(struct snapshot_builder *b, const struct server_use *u, const struct tls_settings *t,
+		    struct tls_client_settings *out)
+{
+	const struct server_tls *tls = u->server->tls;
+	const struct tls_certificate *first = &t->certificates[0];
+
+	if (first->credential_name.len == 0 && tls->files.ca.len != 0) {
+		out->ca_path = tls->files.ca;
+		out->crl_path = tls->ca_crl;
+	} else if (tls->ca_credential_name.len != 0) {
+		if (!name_config_map(tls->ca_credential_name, out))
+			name_secret(b, u, tls->ca_credential_name, tls->where, &out->ns,
+				    &out->credential_name);
+	} else {
+		out->ns = first->ns;
+		out->credential_name = slice_of(arena_printf(b->arena, "%.*s-cacert",
+							     SLICE_ARG(first->credential_name)));
+	}
+}
+
+static void copy_texts(struct arena *a, const struct located_slice *from, size_t count, slice_list *out)
+{
+	out->items = arena_array(a, struct slice, count);
+	for (size_t i = 0; i < count; i++)
+		if (from[i].text.len != 0)
+			out->items[out->count++] = from[i].text;
+}
+
+#define COPY_TEXTS(a, from, to) do { \
+	slice_list list = { 0 }; \
+	copy_texts((a), (from).items, (from).count, &list); \
+	(to).items = list.items; \
+	(to).count = list.count; \
+} while (0)
+
+static void demand_of_clients(struct snapshot_builder *b, const struct server_use *u, const struct tls_settings *t,
+			      struct tls_client_settings *out)
+{
+	const struct server_tls *tls = u->server->tls;
+
+	if (tls->mode != SERVER_TLS_MUTUAL && tls->mode != SERVER_TLS_OPTIONAL_MUTUAL)
+		return;
+	out->certificate = tls->mode == SERVER_TLS_MUTUAL ? TLS_CLIENT_REQUIRED : TLS_CLIENT_OPTIONAL;
+	out->skip_verify = tls->insecure_skip_verify.set && tls->insecure_skip_verify.value;
+	name_ca(b, u, t, out);
+	COPY_TEXTS(b->arena, tls->subject_alt_names, out->names);
+	COPY_TEXTS(b->arena, tls->spki_pins, out->spki_pins);
+	COPY_TEXTS(b->arena, tls->hash_pins, out->hash_pins);
 }
 
 void tls_settings_make(struct snapshot_builder *b, const struct server_use *u, struct tls_settings *out)
 {
 	const struct server_tls *tls = u->server->tls;
-	const struct certificate_files *files = tls->certificates.count != 0 ? &tls->certificates.items[0] :
-									       &tls->files;
 
 	*out = (struct tls_settings){ .where = tls->where, .gateway_ns = u->gateway->gateway->meta->ns };
-	if (tls->credential_name.len != 0)
-		name_secret(b, u, tls->credential_name, out);
-	else if (tls->credential_names.count != 0)
-		name_secret(b, u, tls->credential_names.items[0].text, out);
-	if (out->credential_name.len != 0) {
-		if (tls->credential_where.file != NULL)
-			out->where = tls->credential_where;
-	} else {
-		out->certificate_path = files->certificate;
-		out->key_path = files->key;
-	}
-	tell_second_certificate(b, u);
+	name_certificates(b, u, out);
+	demand_of_clients(b, u, out, &out->client);
 	out->min_version = openssl_version(tls->min_version, TLS1_2_VERSION);
 	out->max_version = openssl_version(tls->max_version, TLS1_3_VERSION);
 	out->cipher_list = cipher_list(b->arena, tls, out->min_version < TLS1_2_VERSION);
+	out->groups = group_list(b, u);
+}
+
+/* ---- sameness ---- */
+
+/* A bare name may mean another Secret from another Gateway's namespace. */
+static bool same_place(struct slice ns_a, struct slice ns_b, const struct tls_settings *a,
+		       const struct tls_settings *b)
+{
+	return slice_eq(ns_a, ns_b) && (ns_a.at != NULL || slice_eq(a->gateway_ns, b->gateway_ns));
+}
+
+static bool same_lists(const struct slice *a, size_t a_count, const struct slice *b, size_t b_count)
+{
+	if (a_count != b_count)
+		return false;
+	for (size_t i = 0; i < a_count; i++)
+		if (!slice_eq(a[i], b[i]))
+			return false;
+	return true;
+}
+
+bool tls_clients_same(const struct tls_settings *a, const struct tls_settings *b)
+{
+	const struct tls_client_settings *x = &a->client, *y = &b->client;
+
+	if (x->certificate != y->certificate)
+		return false;
+	if (x->certificate == TLS_CLIENT_NONE)
+		return true;
+	return slice_eq(x->credential_name, y->credential_name) && x->is_config_map == y->is_config_map &&
+	       (x->credential_name.len == 0 || same_place(x->ns, y->ns, a, b)) &&
+	       slice_eq(x->ca_path, y->ca_path) && slice_eq(x->crl_path, y->crl_path) &&
+	       x->skip_verify == y->skip_verify &&
+	       same_lists(x->names.items, x->names.count, y->names.items, y->names.count) &&
+	       same_lists(x->spki_pins.items, x->spki_pins.count, y->spki_pins.items, y->spki_pins.count) &&
+	       same_lists(x->hash_pins.items, x->hash_pins.count, y->hash_pins.items, y->hash_pins.count);
+}
+
+static bool same_certificates(const struct tls_settings *a, const struct tls_settings *b)
+{
+	if (a->certificate_count != b->certificate_count)
+		return false;
+	for (unsigned i = 0; i < a->certificate_count; i++) {
+		const struct tls_certificate *x = &a->certificates[i], *y = &b->certificates[i];
+
+		if (!slice_eq(x->credential_name, y->credential_name) ||
+		    !slice_eq(x->certificate_path, y->certificate_path) ||
+		    !slice_eq(x->key_path, y->key_path) ||
+		    (x->credential_name.len != 0 && !same_place(x->ns, y->ns, a, b)))
+			return false;
+	}
+	return true;
 }
 
 bool tls_settings_same(const struct tls_settings *a, const struct tls_settings *b)
 {
-	if (!slice_eq(a->credential_name, b->credential_name) || !slice_eq(a->ns, b->ns) ||
-	    !slice_eq(a->certificate_path, b->certificate_path) || !slice_eq(a->key_path, b->key_path))
-		return false;
-	/* A bare name may mean another Secret from another Gateway's namespace. */
-	if (a->credential_name.len != 0 && a->ns.at == NULL && !slice_eq(a->gateway_ns, b->gateway_ns))
-		return false;
-	return a->min_version == b->min_version && a->max_version == b->max_version &&
-	       slice_eq(a->cipher_list, b->cipher_list);
+	return same_certificates(a, b) && tls_clients_same(a, b) && a->min_version == b->min_version &&
+	       a->max_version == b->max_version && slice_eq(a->cipher_list, b->cipher_list) &&
+	       slice_eq(a->groups, b->groups);
 }

@@ -11,6 +11,7 @@
 #include "proxy/net/client_hello.h"
 #include "proxy/net/socket.h"
 #include "proxy/stream/stream.h"
+#include "proxy/tls/peer_identity.h"
 
 /* What the connection is doing, and what its timer waits for. */
 enum phase {
@@ -38,6 +39,7 @@ struct downstream {
 	size_t discarded;			/* while lingering */
 	struct sockaddr_storage peer, local;
 	struct client_hello hello;
+	struct peer_identity *identity;		/* owned; NULL: it showed no certificate */
 	struct slice peer_text, local_text, peer_ip;	/* into `texts` */
 	char texts[3 * ADDRESS_TEXT_MAX];
 };
@@ -65,6 +67,7 @@ static void bury(struct worker *w, struct grave *g)
 
 	if (d->codec != NULL)
 		d->codec->ops->destroy(d->codec);
+	peer_identity_free(&d->identity);
 	listener_drop(d->listener);
 	snapshot_use_drop(&d->use);
 	worker_recycle(w, WORKER_DOWNSTREAM, d);
@@ -329,6 +332,7 @@ static void on_downstream_connected(void *owner, enum outcome how)
 	count_up(&d->server->counters.tls_handshakes, 1);
 	if (SSL_session_reused(d->transport.ssl))
 		count_up(&d->server->counters.tls_resumed, 1);
+	d->identity = peer_identity_of(d->transport.ssl);
 	start_http(d);
 	pump(d);
 }
@@ -405,7 +409,8 @@ struct server *downstream_server(const struct downstream *d)
 	return d->server;
 }
 
-/* The chain of this connection in the snapshot that serves now; NULL: it is not there any more. */
+/* The chain of this connection in the snapshot that serves now; NULL: it is not there any more, or asks
+ * something else of its clients than this one was asked. */
 static const struct chain *current_chain(const struct downstream *d)
 {
 	const struct listener_plan *plan = d->listener->plan;
@@ -417,7 +422,9 @@ static const struct chain *current_chain(const struct downstream *d)
 		return plan->plain;
 	chain = listener_find_chain(plan, d->hello.name_len > 0 ?
 				    slice_make(d->hello.name, d->hello.name_len) : NO_SLICE);
-	return chain != NULL && chain->tls ? chain : NULL;
+	if (chain == NULL || !chain->tls)
+		return NULL;
+	return d->chain == NULL || tls_clients_same(&d->chain->tls_settings, &chain->tls_settings) ? chain : NULL;
 }
 
 struct snapshot_use *downstream_use(struct downstream *d, const struct chain **chain)
@@ -450,6 +457,7 @@ void downstream_describe(const struct downstream *d, struct exchange *x)
 	if (t->ssl != NULL) {
 		x->tls_version = slice_of(SSL_get_version(t->ssl));
 		x->tls_cipher = slice_of(SSL_get_cipher_name(t->ssl));
+		x->peer = d->identity;
 	}
 }
 
@@ -469,6 +477,7 @@ bool downstream_forwarded(struct downstream *d, struct message *request, struct 
 		.loopback = d->peer.ss_family == AF_UNIX ||
 			    address_is_loopback((const struct sockaddr *)&d->peer),
 		.tls = d->transport.ssl != NULL,
+		.client_cert = d->identity != NULL ? d->identity->forwarded : NO_SLICE,
 	};
 	const uint64_t random[2] = { worker_random(d->server->worker), worker_random(d->server->worker) };
 	struct edge_client client;
@@ -506,6 +515,12 @@ void downstream_describe_peer(const struct downstream *d, struct check_request *
 	describe_address(&d->local, &q->destination);
 	q->remote = q->source;
 	q->tls = d->transport.ssl != NULL;
+	if (d->identity != NULL) {
+		q->peer_verified = d->identity->verified;
+		q->peer_id = d->identity->agent_id;
+		if (q->peer_id.at == NULL)
+			q->peer_cert = d->identity->der;
+	}
 	q->http_version = SLICE("1.1");
 	if (d->hello.name_len > 0)
 		q->sni = slice_make(d->hello.name, d->hello.name_len);

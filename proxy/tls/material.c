@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sallyport/hash.h"
 #include "sallyport/resource/proxy_settings.h"
 #include "sallyport/resource/secret.h"
 
@@ -21,45 +22,90 @@ static const struct { const char *certificate, *key; } pairs[] = {
 	{ "cert", "key" }, { "tls.crt", "tls.key" },
 };
 
-struct credential {
-	struct slice ns, name;		/* ns absent: the proxy's, then the Gateway's */
+/* Likewise of a client CA (11.3). */
+static const struct { const char *ca, *crl; } bundles[] = {
+	{ "cacert", "crl" }, { "ca.crt", "ca.crl" },
 };
 
-static struct credential parse_credential(struct slice text)
-{
-	static const char *const schemes[] = { "kubernetes://", "kubernetes-gateway://", "sds://" };
-	struct credential c = { NO_SLICE, text };
-	ptrdiff_t slash;
+#define CA_SUFFIX	"-cacert"
 
-	for (size_t i = 0; i < COUNT_OF(schemes); i++)
-		if (slice_starts(text, slice_of(schemes[i])))
-			c.name = slice_from(text, strlen(schemes[i]));
-	slash = slice_find(c.name, '/');
-	if (slash > 0) {
-		c.ns = slice_first(c.name, (size_t)slash);
-		c.name = slice_from(c.name, (size_t)slash + 1);
-	}
-	return c;
+/* What a place had to say. */
+enum found {
+	FOUND_NOTHING,		/* look elsewhere */
+	FOUND_IT,
+	FOUND_BROKEN,		/* out->problem tells; nowhere else is looked */
+};
+
+/* One look-up: where, and for what. */
+struct search {
+	const struct snapshot *snapshot;
+	struct material *out;
+	struct material_pair *pair;	/* NULL: the client CA is looked for */
+	bool is_config_map;
+	void (*watch)(void *arg, const char *folder);
+	void *arg;
+};
+
+static struct slice without_scheme(struct slice name)
+{
+	static const struct slice external = { "sds://", sizeof("sds://") - 1 };
+
+	return slice_starts(name, external) ? slice_from(name, external.len) : name;
 }
 
-void credential_text(const struct tls_settings *t, char *out, size_t bytes)
+static void secret_text(struct slice ns, struct slice name, bool config_map, char *out, size_t bytes)
 {
-	struct slice name = t->credential_name;
-
-	if (name.at == NULL)
-		snprintf(out, bytes, "file:%.*s", SLICE_ARG(t->certificate_path));
-	else if (strstr(name.at, "://") != NULL)
+	if (name.at != NULL && slice_find(name, ':') >= 0)
 		snprintf(out, bytes, "%.*s", SLICE_ARG(name));
 	else
-		snprintf(out, bytes, "kubernetes://%.*s", SLICE_ARG(name));
+		snprintf(out, bytes, "%s://%.*s%s%.*s", config_map ? "configmap" : "kubernetes", SLICE_ARG(ns),
+			 ns.len > 0 ? "/" : "", SLICE_ARG(name));
+}
+
+void credential_text(const struct tls_certificate *c, char *out, size_t bytes)
+{
+	if (c->credential_name.at == NULL)
+		snprintf(out, bytes, "file:%.*s", SLICE_ARG(c->certificate_path));
+	else
+		secret_text(c->ns, c->credential_name, false, out, bytes);
+}
+
+void client_ca_text(const struct tls_client_settings *c, char *out, size_t bytes)
+{
+	if (c->credential_name.at == NULL)
+		snprintf(out, bytes, "file:%.*s", SLICE_ARG(c->ca_path));
+	else
+		secret_text(c->ns, c->credential_name, c->is_config_map, out, bytes);
+}
+
+static void wipe(struct text *t)
+{
+	if (t->at != NULL)
+		OPENSSL_cleanse(t->at, t->capacity);
+	text_fini(t);
 }
 
 void material_fini(struct material *m)
 {
-	if (m->key.at != NULL)
-		OPENSSL_cleanse(m->key.at, m->key.capacity);
-	text_fini(&m->key);
-	text_fini(&m->certificate);
+	for (size_t i = 0; i < TLS_CERTIFICATES_MAX; i++) {
+		wipe(&m->pairs[i].key);
+		text_fini(&m->pairs[i].certificate);
+	}
+	text_fini(&m->ca);
+	text_fini(&m->crl);
+}
+
+uint64_t material_digest(const struct material *m)
+{
+	uint64_t parts[2 * TLS_CERTIFICATES_MAX + 2];
+
+	for (size_t i = 0; i < TLS_CERTIFICATES_MAX; i++) {
+		parts[2 * i] = hash_slice(text_slice(&m->pairs[i].certificate));
+		parts[2 * i + 1] = hash_slice(text_slice(&m->pairs[i].key));
+	}
+	parts[2 * TLS_CERTIFICATES_MAX] = hash_slice(text_slice(&m->ca));
+	parts[2 * TLS_CERTIFICATES_MAX + 1] = hash_slice(text_slice(&m->crl));
+	return hash_bytes(parts, sizeof(parts));
 }
 
 /* False with errno; ENOENT is the usual one. */
@@ -82,6 +128,8 @@ static bool read_file(const char *path, struct text *out)
 		text_add(out, slice_make(buffer, (size_t)n));
 	OPENSSL_cleanse(buffer, sizeof(buffer));
 	close(fd);
+	if (n == 0 && out->len == 0)
+		errno = ENODATA;
 	return n == 0 && out->len > 0;
 }
 
@@ -112,119 +160,258 @@ static void watch_folder_of(const char *path, void (*watch)(void *arg, const cha
 	}
 }
 
-static bool from_documents(const struct snapshot *s, struct slice ns, struct slice name, struct material *out)
+/* ---- Secret and ConfigMap documents ---- */
+
+static enum found broken(struct search *q, const char *why)
 {
-	for (size_t i = 0; i < s->resources->secrets.count; i++) {
-		const struct secret *secret = s->resources->secrets.items[i];
-
-		if (!slice_eq(secret->meta->ns, ns) || !slice_eq(secret->meta->name, name))
-			continue;
-		snprintf(out->source, sizeof(out->source), "Secret %.*s/%.*s", SLICE_ARG(ns), SLICE_ARG(name));
-		for (size_t p = 0; p < COUNT_OF(pairs); p++) {
-			struct slice certificate = secret_value(secret, pairs[p].certificate);
-			struct slice key = secret_value(secret, pairs[p].key);
-
-			if (certificate.len == 0 || key.len == 0)
-				continue;
-			text_add(&out->certificate, certificate);
-			text_add(&out->key, key);
-			return true;
-		}
-		snprintf(out->problem, sizeof(out->problem),
-			 "holds neither tls.crt and tls.key nor cert and key");
-		return false;
-	}
-	return false;
+	snprintf(q->out->problem, sizeof(q->out->problem), "%s", why);
+	return FOUND_BROKEN;
 }
 
-static bool from_folder(const char *folder, struct material *out,
-			void (*watch)(void *arg, const char *folder), void *arg)
+static const char *missing_keys(const struct search *q)
+{
+	return q->pair != NULL ? "holds neither tls.crt and tls.key nor cert and key" :
+				 "holds no CA: neither ca.crt nor cacert";
+}
+
+static enum found pair_of_secret(struct search *q, const struct secret *secret)
+{
+	for (size_t p = 0; p < COUNT_OF(pairs); p++) {
+		struct slice certificate = secret_value(secret, pairs[p].certificate);
+		struct slice key = secret_value(secret, pairs[p].key);
+
+		if (certificate.len == 0 || key.len == 0)
+			continue;
+		text_add(&q->pair->certificate, certificate);
+		text_add(&q->pair->key, key);
+		return FOUND_IT;
+	}
+	return broken(q, missing_keys(q));
+}
+
+static struct slice document_value(const struct secret *secret, const struct config_map *map, const char *key)
+{
+	return secret != NULL ? secret_value(secret, key) : config_map_value(map, key);
+}
+
+static enum found ca_of_document(struct search *q, const struct secret *secret, const struct config_map *map)
+{
+	for (size_t p = 0; p < COUNT_OF(bundles); p++) {
+		struct slice ca = document_value(secret, map, bundles[p].ca);
+
+		if (ca.len == 0)
+			continue;
+		text_add(&q->out->ca, ca);
+		text_add(&q->out->crl, document_value(secret, map, bundles[p].crl));
+		return FOUND_IT;
+	}
+	return broken(q, missing_keys(q));
+}
+
+static bool is_named(const struct meta *m, struct slice ns, struct slice name)
+{
+	return slice_eq(m->ns, ns) && slice_eq(m->name, name);
+}
+
+static enum found in_documents(struct search *q, struct slice ns, struct slice name)
+{
+	const struct resource_set *set = q->snapshot->resources;
+
+	for (size_t i = 0; q->is_config_map && i < set->config_maps.count; i++)
+		if (is_named(set->config_maps.items[i]->meta, ns, name))
+			return ca_of_document(q, NULL, set->config_maps.items[i]);
+	for (size_t i = 0; !q->is_config_map && i < set->secrets.count; i++) {
+		if (!is_named(set->secrets.items[i]->meta, ns, name))
+			continue;
+		if (q->pair == NULL)
+			return ca_of_document(q, set->secrets.items[i], NULL);
+		snprintf(q->out->source, sizeof(q->out->source), "Secret %.*s/%.*s", SLICE_ARG(ns),
+			 SLICE_ARG(name));
+		return pair_of_secret(q, set->secrets.items[i]);
+	}
+	return FOUND_NOTHING;
+}
+
+/* ---- the secrets directory ---- */
+
+static enum found pair_in_folder(struct search *q, const char *folder)
 {
 	char path[PATH_MAX];
 
-	watch(arg, folder);
 	for (size_t p = 0; p < COUNT_OF(pairs); p++) {
 		snprintf(path, sizeof(path), "%s/%s", folder, pairs[p].certificate);
-		if (!read_file(path, &out->certificate))
+		if (!read_file(path, &q->pair->certificate))
 			continue;
-		watch_folder_of(path, watch, arg);
+		watch_folder_of(path, q->watch, q->arg);
 		snprintf(path, sizeof(path), "%s/%s", folder, pairs[p].key);
-		if (!read_file(path, &out->key))
+		if (!read_file(path, &q->pair->key))
 			continue;
-		watch_folder_of(path, watch, arg);
+		watch_folder_of(path, q->watch, q->arg);
 		warn_of_mode(path);
-		snprintf(out->source, sizeof(out->source), "%s", folder);
-		return true;
+		snprintf(q->out->source, sizeof(q->out->source), "%s", folder);
+		return FOUND_IT;
 	}
-	return false;
+	return FOUND_NOTHING;
 }
 
-static bool from_secrets(const struct snapshot *s, struct slice ns, struct slice name, struct material *out,
-			 void (*watch)(void *arg, const char *folder), void *arg)
+static enum found ca_in_folder(struct search *q, const char *folder)
 {
-	struct slice root = s->settings->secrets.directory;
+	char path[PATH_MAX], why[256];
+
+	for (size_t p = 0; p < COUNT_OF(bundles); p++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, bundles[p].ca);
+		if (!read_file(path, &q->out->ca))
+			continue;
+		watch_folder_of(path, q->watch, q->arg);
+		snprintf(path, sizeof(path), "%s/%s", folder, bundles[p].crl);
+		/* A list that is there and cannot be read must not count as none. */
+		if (!read_file(path, &q->out->crl) && errno != ENOENT) {
+			snprintf(why, sizeof(why), "%.200s: %s", path, strerror(errno));
+			return broken(q, why);
+		}
+		if (q->out->crl.len > 0)
+			watch_folder_of(path, q->watch, q->arg);
+		return FOUND_IT;
+	}
+	/* The Secret exists: there is no fall-back (11.3). */
+	return access(folder, F_OK) == 0 ? broken(q, missing_keys(q)) : FOUND_NOTHING;
+}
+
+static enum found in_folder(struct search *q, const char *folder)
+{
+	size_t len = strlen(folder);
+
+	if (strstr(folder, "/../") != NULL || (len >= 3 && strcmp(folder + len - 3, "/..") == 0))
+		return FOUND_NOTHING;
+	q->watch(q->arg, folder);
+	return q->pair != NULL ? pair_in_folder(q, folder) : ca_in_folder(q, folder);
+}
+
+static enum found in_namespace(struct search *q, struct slice ns, struct slice name)
+{
+	struct slice root = q->snapshot->settings->secrets.directory;
+	enum found found = in_documents(q, ns, name);
 	char folder[PATH_MAX];
 
-	if (from_documents(s, ns, name, out))
-		return true;
-	if (out->problem[0] != '\0' || root.len == 0)
-		return false;
+	if (found != FOUND_NOTHING || root.len == 0)
+		return found;
 	snprintf(folder, sizeof(folder), "%.*s/%.*s/%.*s", SLICE_ARG(root), SLICE_ARG(ns), SLICE_ARG(name));
-	return strstr(folder, "/../") == NULL && from_folder(folder, out, watch, arg);
+	return in_folder(q, folder);
 }
 
-static bool read_credential(const struct snapshot *s, const struct tls_settings *t, struct material *out,
-			    void (*watch)(void *arg, const char *folder), void *arg)
+static enum found outside_namespaces(struct search *q, struct slice name)
 {
-	struct credential c = parse_credential(t->credential_name);
-	struct slice ns = c.ns.at != NULL ? c.ns : s->settings->meta->ns;
+	struct slice root = q->snapshot->settings->secrets.directory;
 	char folder[PATH_MAX];
 
-	if (from_secrets(s, ns, c.name, out, watch, arg))
-		return true;
-	if (c.ns.at == NULL && out->problem[0] == '\0' && !slice_eq(t->gateway_ns, ns) &&
-	    from_secrets(s, t->gateway_ns, c.name, out, watch, arg))
-		return true;
-	if (out->problem[0] == '\0' && s->settings->secrets.directory.len > 0) {
-		snprintf(folder, sizeof(folder), "%.*s/%.*s", SLICE_ARG(s->settings->secrets.directory),
-			 SLICE_ARG(c.name));
-		if (strstr(folder, "/../") == NULL && from_folder(folder, out, watch, arg))
-			return true;
+	if (root.len == 0)
+		return FOUND_NOTHING;
+	snprintf(folder, sizeof(folder), "%.*s/%.*s", SLICE_ARG(root), SLICE_ARG(name));
+	return in_folder(q, folder);
+}
+
+/* NAME-cacert that does not exist stands for NAME itself (11.3). */
+static struct slice second_name(const struct search *q, struct slice name)
+{
+	const size_t suffix = sizeof(CA_SUFFIX) - 1;
+
+	if (q->pair != NULL || q->is_config_map || name.len <= suffix ||
+	    !slice_eq(slice_from(name, name.len - suffix), SLICE(CA_SUFFIX)))
+		return NO_SLICE;
+	return slice_first(name, name.len - suffix);
+}
+
+static enum found by_both_names(struct search *q, struct slice ns, struct slice name)
+{
+	struct slice second = second_name(q, name);
+	enum found found = ns.at != NULL ? in_namespace(q, ns, name) : outside_namespaces(q, name);
+
+	if (found != FOUND_NOTHING || second.at == NULL)
+		return found;
+	return ns.at != NULL ? in_namespace(q, ns, second) : outside_namespaces(q, second);
+}
+
+/* The proxy's namespace, then the Gateway's, then <secrets>/<name>; a written one alone (11.1). */
+static bool search_all(struct search *q, struct slice ns, struct slice gateway_ns, struct slice written)
+{
+	struct slice name = without_scheme(written), own = q->snapshot->settings->meta->ns;
+	enum found found = by_both_names(q, ns.at != NULL ? ns : own, name);
+
+	if (found == FOUND_NOTHING && ns.at == NULL && !slice_eq(gateway_ns, own))
+		found = by_both_names(q, gateway_ns, name);
+	if (found == FOUND_NOTHING)
+		found = by_both_names(q, NO_SLICE, name);
+	if (found == FOUND_NOTHING) {
+		ns = ns.at != NULL ? ns : own;
+		snprintf(q->out->problem, sizeof(q->out->problem), "no %s %.*s/%.*s, and no %.*s/%.*s/%.*s/%s",
+			 q->is_config_map ? "ConfigMap" : "Secret", SLICE_ARG(ns), SLICE_ARG(name),
+			 SLICE_ARG(q->snapshot->settings->secrets.directory), SLICE_ARG(ns), SLICE_ARG(name),
+			 q->pair != NULL ? "tls.crt with tls.key" : "ca.crt");
 	}
-	if (out->problem[0] == '\0')
-		snprintf(out->problem, sizeof(out->problem),
-			 "no Secret %.*s/%.*s, and no %.*s/%.*s/%.*s/tls.crt with tls.key",
-			 SLICE_ARG(ns), SLICE_ARG(c.name), SLICE_ARG(s->settings->secrets.directory),
-			 SLICE_ARG(ns), SLICE_ARG(c.name));
+	return found == FOUND_IT;
+}
+
+/* ---- files ---- */
+
+static bool read_path(struct search *q, struct slice path, struct text *out)
+{
+	watch_folder_of(path.at, q->watch, q->arg);
+	if (read_file(path.at, out))
+		return true;
+	snprintf(q->out->problem, sizeof(q->out->problem), "%.200s: %s", path.at, strerror(errno));
 	return false;
 }
 
-static bool read_paths(const struct tls_settings *t, struct material *out,
-		       void (*watch)(void *arg, const char *folder), void *arg)
+static bool read_pair(struct search *q, const struct tls_settings *t, const struct tls_certificate *c)
 {
-	watch_folder_of(t->certificate_path.at, watch, arg);
-	watch_folder_of(t->key_path.at, watch, arg);
-	snprintf(out->source, sizeof(out->source), "%s", t->certificate_path.at);
-	if (!read_file(t->certificate_path.at, &out->certificate)) {
-		snprintf(out->problem, sizeof(out->problem), "%.200s: %s", t->certificate_path.at, strerror(errno));
+	if (c->credential_name.len > 0)
+		return search_all(q, c->ns, t->gateway_ns, c->credential_name);
+	if (c->certificate_path.len == 0 || c->key_path.len == 0) {
+		broken(q, "the server names no certificate");
 		return false;
 	}
-	if (!read_file(t->key_path.at, &out->key)) {
-		snprintf(out->problem, sizeof(out->problem), "%.200s: %s", t->key_path.at, strerror(errno));
+	watch_folder_of(c->key_path.at, q->watch, q->arg);
+	snprintf(q->out->source, sizeof(q->out->source), "%s", c->certificate_path.at);
+	if (!read_path(q, c->certificate_path, &q->pair->certificate) || !read_path(q, c->key_path, &q->pair->key))
 		return false;
-	}
-	warn_of_mode(t->key_path.at);
+	warn_of_mode(c->key_path.at);
 	return true;
+}
+
+static bool read_ca(struct search *q, const struct tls_settings *t)
+{
+	const struct tls_client_settings *c = &t->client;
+
+	q->pair = NULL;
+	q->is_config_map = c->is_config_map;
+	if (c->credential_name.len > 0) {
+		if (search_all(q, c->ns, t->gateway_ns, c->credential_name))
+			return true;
+	} else if (c->ca_path.len == 0) {
+		broken(q, "the server names no CA");
+	} else if (read_path(q, c->ca_path, &q->out->ca) &&
+		   (c->crl_path.len == 0 || read_path(q, c->crl_path, &q->out->crl))) {
+		return true;
+	}
+	return false;
 }
 
 bool material_read(const struct snapshot *s, const struct tls_settings *t, struct material *out,
 		   void (*watch)(void *arg, const char *folder), void *arg)
 {
+	struct search q = { .snapshot = s, .out = out, .watch = watch, .arg = arg };
+
 	*out = (struct material){ 0 };
-	if (t->credential_name.len > 0)
-		return read_credential(s, t, out, watch, arg);
-	if (t->certificate_path.len > 0 && t->key_path.len > 0)
-		return read_paths(t, out, watch, arg);
-	snprintf(out->problem, sizeof(out->problem), "the server names no certificate");
+	for (unsigned i = 0; i < t->certificate_count; i++) {
+		q.pair = &out->pairs[i];
+		if (!read_pair(&q, t, &t->certificates[i]))
+			return false;
+	}
+	if (t->client.certificate == TLS_CLIENT_NONE || read_ca(&q, t))
+		return true;
+	char why[sizeof(out->problem)];
+
+	snprintf(why, sizeof(why), "client CA: %.240s", out->problem);
+	memcpy(out->problem, why, sizeof(why));
 	return false;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * material.h - certificate and key bytes of one server, from where its settings say.
+ * material.h - certificates, keys, client CA and CRL of one server, as bytes, from where its settings say.
  *
- * Spec     spec/gateway.md 11.1, 11.2: Secret documents, <secrets>/<namespace>/<name>/<key>,
+ * Spec     spec/gateway.md 11.1-11.5: Secret documents, <secrets>/<namespace>/<name>/<key>,
  *          <secrets>/<name>/<key>, or the file paths of the server.
  * Owner    the bytes are the caller's until material_fini(), which wipes the key.
  * Blocks   reads files. Thread: main. */
@@ -12,18 +12,27 @@
 #include "proxy/snapshot/snapshot.h"
 #include "sallyport/text.h"
 
-struct material {
+struct material_pair {
 	struct text certificate, key;	/* PEM */
+};
+
+struct material {
+	struct material_pair pairs[TLS_CERTIFICATES_MAX];	/* as many as the settings name */
+	struct text ca, crl;		/* PEM; empty: not asked for, or no CRL given */
 	char source[512];		/* where it came from, for people: "Secret istio-system/web" or a path */
 	char problem[256];		/* why there is none; "" when complete */
 };
 
-/* True: both are there (not yet parsed). Every folder that was looked at is told to `watch`. */
+/* True: all of it is there (not yet parsed). Every folder that was looked at is told to `watch`. */
 bool material_read(const struct snapshot *s, const struct tls_settings *t, struct material *out,
 		   void (*watch)(void *arg, const char *folder), void *arg);
 void material_fini(struct material *m);
+/* Of all its bytes: has anything changed? */
+uint64_t material_digest(const struct material *m);
 
 /* "kubernetes://ns/name" and the like: the name as shown by `show secrets`. */
-void credential_text(const struct tls_settings *t, char *out, size_t bytes);
+void credential_text(const struct tls_certificate *c, char *out, size_t bytes);
+/* Likewise, of the client CA. */
+void client_ca_text(const struct tls_client_settings *c, char *out, size_t bytes);
 
 #endif

@@ -27,7 +27,7 @@
 struct tls_slot {
 	_Atomic(SSL_CTX *) context;	/* owned; read by workers */
 	uint64_t digest;		/* of the material in `context` */
-	bool said_missing;		/* logged once */
+	uint64_t told;			/* digest of the problem that was logged last; 0: none since it healed */
 	char source[512];
 };
 
@@ -104,22 +104,29 @@ static void publish(struct tls_store *store, struct tls_slot *slot, SSL_CTX *ctx
 		workers_quiesce(store->workers, store->worker_count, store->base, free_context, before);
 }
 
-static void warn_of_dates(const SSL_CTX *ctx, const char *name)
+static void warn_of_dates(SSL_CTX *ctx, const char *name)
 {
-	const X509 *leaf = SSL_CTX_get0_certificate(ctx);
+	for (int ok = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_FIRST); ok == 1;
+	     ok = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_NEXT)) {
+		const X509 *leaf = SSL_CTX_get0_certificate(ctx);
 
-	if (X509_cmp_current_time(X509_get0_notAfter(leaf)) < 0)
-		log_warn("tls", "%s: the certificate has expired; it is served all the same", name);
-	else if (X509_cmp_current_time(X509_get0_notBefore(leaf)) > 0)
-		log_warn("tls", "%s: the certificate is not valid yet; it is served all the same", name);
+		if (X509_cmp_current_time(X509_get0_notAfter(leaf)) < 0)
+			log_warn("tls", "%s: the certificate has expired; it is served all the same", name);
+		else if (X509_cmp_current_time(X509_get0_notBefore(leaf)) > 0)
+			log_warn("tls", "%s: the certificate is not valid yet; it is served all the same",
+				 name);
+	}
+	SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_FIRST);
 }
 
 static void say_missing(struct tls_set *set, struct tls_slot *slot, const struct chain *chain,
 			const char *name, const char *why)
 {
-	if (slot->said_missing)
+	uint64_t problem = hash_slice(slice_of(why)) | 1;
+
+	if (slot->told == problem)
 		return;
-	slot->said_missing = true;
+	slot->told = problem;
 	log_warn("tls", "%s:%u: server %.*s: secret %s: %s; %s", chain->where.file, chain->where.line,
 		 SLICE_ARG(chain->name), name, why,
 		 atomic_load(&slot->context) != NULL ? "the former certificate is served on" :
@@ -137,27 +144,29 @@ static void refresh(struct tls_set *set, uint32_t index)
 	uint64_t digest;
 	SSL_CTX *ctx;
 
-	credential_text(&chain->tls_settings, name, sizeof(name));
+	credential_text(&chain->tls_settings.certificates[0], name, sizeof(name));
 	if (!material_read(set->snapshot, &chain->tls_settings, &m, watch_folder, set->store)) {
 		say_missing(set, slot, chain, name, m.problem);
 		material_fini(&m);
 		return;
 	}
-	digest = hash_slice(text_slice(&m.certificate)) * 31 + hash_slice(text_slice(&m.key));
+	digest = material_digest(&m);
 	if (digest != slot->digest || atomic_load(&slot->context) == NULL) {
 		ctx = tls_context_create(&chain->tls_settings, &m, why, sizeof(why));
 		if (ctx == NULL) {
 			say_missing(set, slot, chain, name, why);
 		} else {
-			if (slot->said_missing || atomic_load(&slot->context) != NULL)
+			if (slot->told != 0 || atomic_load(&slot->context) != NULL)
 				log_info("tls", "server %.*s: secret %s: a new certificate is served, from %s",
 					 SLICE_ARG(chain->name), name, m.source);
 			warn_of_dates(ctx, name);
 			slot->digest = digest;
-			slot->said_missing = false;
+			slot->told = 0;
 			snprintf(slot->source, sizeof(slot->source), "%s", m.source);
 			publish(set->store, slot, ctx);
 		}
+	} else {
+		slot->told = 0;
 	}
 	material_fini(&m);
 }
@@ -322,7 +331,7 @@ static void fill_row(const struct tls_set *set, uint32_t i, struct secret_row *r
 	const X509 *leaf = ctx != NULL ? SSL_CTX_get0_certificate(ctx) : NULL;
 
 	*row = (struct secret_row){ 0 };
-	credential_text(&set->snapshot->tls_chains.items[i]->tls_settings, row->name, sizeof(row->name));
+	credential_text(&set->snapshot->tls_chains.items[i]->tls_settings.certificates[0], row->name, sizeof(row->name));
 	snprintf(row->status, sizeof(row->status), "%s", leaf != NULL ? "ACTIVE" : "WARMING");
 	if (leaf == NULL)
 		return;

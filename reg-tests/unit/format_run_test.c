@@ -6,11 +6,14 @@
 
 #include <unistd.h>
 
+#include "proxy/tls/peer_identity.h"
 #include "sallyport/format.h"
 
 static struct arena *arena;
 static struct message request, response;
 static struct exchange full;
+static const struct peer_identity peer = { .subject = SLICE("CN=c"), .serial = SLICE("0a"),
+	.valid_from_us = INT64_C(1767225600000000) };
 
 static int fill_in(void **state)
 {
@@ -33,7 +36,7 @@ static int fill_in(void **state)
 		.request = &request, .response = &response, .protocol = "HTTP/1.1", .upstream_protocol = "HTTP/1.1",
 		.remote_address = SLICE("203.0.113.9:53822"), .direct_remote_address = SLICE("[2001:db8::1]:9"),
 		.local_address = SLICE("10.1.0.9:443"), .requested_server_name = SLICE("a.com"),
-		.tls_version = SLICE("TLSv1.3"), .tls_cipher = SLICE("TLS_AES_128_GCM_SHA256"), .connection_id = 42,
+		.tls_version = SLICE("TLSv1.3"), .tls_cipher = SLICE("TLS_AES_128_GCM_SHA256"), .connection_id = 42, .peer = &peer,
 		.route_name = SLICE("r.m"), .cluster_name = SLICE("outbound|80||b.local"),
 		.upstream_host = SLICE("10.1.2.3:9080"), .upstream_local_address = SLICE("10.1.0.9:40112"),
 		.transport_failure_reason = SLICE("delayed connect error: Connection refused"), .attempts = 2,
@@ -103,7 +106,9 @@ static const struct format_row rows[] = {
 	  "PermissionDenied|7|PERMISSION_DENIED|7", "-|-|-|-" },
 	{ "%LOCAL_REPLY_BODY%", "no healthy upstream", "-" }, { "%CONNECTION_TERMINATION_DETAILS%", "rbac_denied", "-" },
 	{ "%ENVIRONMENT(SALLYPORT_TEST_ONE)%%ENVIRONMENT(SALLYPORT_TEST_TWO)%", "here-", "here-" },
-	{ "%DOWNSTREAM_PEER_SUBJECT%%VIRTUAL_CLUSTER_NAME%%DYNAMIC_METADATA(a:b)%", "---", "---" },
+	{ "%DOWNSTREAM_PEER_SUBJECT%|%DOWNSTREAM_PEER_SERIAL%|%DOWNSTREAM_PEER_URI_SAN%", "CN=c|0a|-", "-|-|-" },
+	{ "%DOWNSTREAM_PEER_CERT_V_START%|%DOWNSTREAM_PEER_CERT_V_END(%Y)%", "2026-01-01T00:00:00.000Z|-", "-|-" },
+	{ "%UPSTREAM_TLS_VERSION%%VIRTUAL_CLUSTER_NAME%%DYNAMIC_METADATA(a:b)%", "---", "---" },
 };
 
 static void operators_have_their_values(void **state)
@@ -187,7 +192,7 @@ static void operators_without_a_value_are_told_apart(void **state)
 	assert_true(format_op_is_known(FORMAT_LITERAL));
 	assert_true(format_op_is_known(FORMAT_REQ));
 	assert_true(format_op_is_known(FORMAT_VIRTUAL_CLUSTER_NAME));
-	assert_false(format_op_is_known(FORMAT_DOWNSTREAM_PEER_CERT));
+	assert_true(format_op_is_known(FORMAT_DOWNSTREAM_PEER_CERT));
 	assert_false(format_op_is_known(FORMAT_DYNAMIC_METADATA));
 }
 

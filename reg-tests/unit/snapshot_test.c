@@ -266,7 +266,7 @@ static const struct sni_row sni_rows[] = {
 	{ "G24", GW("zz", SERVER(443, "HTTPS", "[a.com, z.com]") SIMPLE("c")) GW("aa", SERVER(443, "HTTPS", "[a.com]") SIMPLE("c")),
 	  "z.com", NULL },
 	{ "G28 D1", GW("gw", SERVER(443, "GRPC", "[a.com]") SIMPLE("c")), "a.com", "a.com" },
-	{ "MUTUAL is not served as SIMPLE", GW("gw", NAMED("a", 443, "HTTPS", "[\"*.com\"]") SIMPLE("c") NAMED("b", 443, "HTTPS", "[m.com]") "    tls: {mode: MUTUAL, credentialName: c}\n"),
+	{ "ISTIO_MUTUAL is not served as SIMPLE", GW("gw", NAMED("a", 443, "HTTPS", "[\"*.com\"]") SIMPLE("c") NAMED("b", 443, "HTTPS", "[m.com]") "    tls: {mode: ISTIO_MUTUAL}\n"),
 	  "m.com", NULL },
 	{ "plain HTTP behind TLS", GW("gw", NAMED("a", 443, "HTTPS", "[a.com]") SIMPLE("c") NAMED("b", 443, "HTTP", "[b.com]")), "other", "plain" },
 	{ "plain HTTP first: TLS is skipped", GW("gw", NAMED("b", 443, "HTTP", "[b.com]") NAMED("a", 443, "HTTPS", "[a.com]") SIMPLE("c")), "a.com", "plain" },
@@ -346,6 +346,42 @@ static void reused_connections_are_told_apart(void **state)
 	unload(&l);
 }
 
+#define MUTUAL(more)	"    tls: {mode: MUTUAL, credentialName: one" more "}\n"
+
+/* D5 reaches a server of the same demands on clients alone; so does a connection that outlives a reload. */
+static void demands_on_clients_are_compared(void **state)
+{
+	static const char *const others[] = {
+		"    tls: {mode: SIMPLE, credentialName: one}\n",
+		"    tls: {mode: OPTIONAL_MUTUAL, credentialName: one}\n",
+		MUTUAL(", caCertCredentialName: other"), MUTUAL(", caCertCredentialName: \"configmap://n/one-cacert\""),
+		MUTUAL(", subjectAltNames: [b]"), MUTUAL(", subjectAltNames: [a, b]"), MUTUAL(""),
+		MUTUAL(", subjectAltNames: [a], insecureSkipVerify: true"),
+		MUTUAL(", subjectAltNames: [a], verifyCertificateSpki: [\"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]"),
+		MUTUAL(", subjectAltNames: [a], verifyCertificateHash: "
+		       "[e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855]"),
+	};
+	const struct chain *same, *a, *b;
+	struct loaded l;
+
+	(void)state;
+	for (size_t i = 0; i <= COUNT_OF(others); i++) {
+		bool is_same = i == COUNT_OF(others);
+		char text[2048];
+
+		snprintf(text, sizeof(text), GW("gw", NAMED("a", 443, "HTTPS", "[a.com]") MUTUAL(", subjectAltNames: [a]")
+						NAMED("b", 443, "HTTPS", "[b.com]") "%s"),
+			 is_same ? MUTUAL(", subjectAltNames: [a]") : others[i]);
+		load(&l, text);
+		a = chain_for(&l, 443, "a.com");
+		b = chain_for(&l, 443, "b.com");
+		assert_true(listener_is_misdirected(listener(&l, 443), a, SLICE("b.com"), &same));
+		if ((same == b) != is_same || tls_clients_same(&a->tls_settings, &b->tls_settings) != is_same)
+			fail_msg("%s", text);
+		unload(&l);
+	}
+}
+
 static void tls_settings_are_openssl_s(void **state)
 {
 	const struct tls_settings *t;
@@ -356,22 +392,31 @@ static void tls_settings_are_openssl_s(void **state)
 		    NAMED("b", 443, "HTTPS", "[b.com]") "    tls: {mode: SIMPLE, credentialName: two, minProtocolVersion: TLSV1_1, "
 		    "maxProtocolVersion: TLSV1_2, cipherSuites: [ECDHE-RSA-AES128-SHA, AES128-SHA]}\n"
 		    NAMED("c", 443, "HTTPS", "[c.com]") "    tls: {mode: SIMPLE, serverCertificate: /c.pem, privateKey: /k.pem}\n"
-		    NAMED("d", 443, "HTTPS", "[d.com]") "    tls: {mode: SIMPLE, credentialName: \"sds://x\"}\n"));
+		    NAMED("d", 443, "HTTPS", "[d.com]") "    tls: {mode: SIMPLE, credentialName: \"sds://x\"}\n"
+		    NAMED("e", 443, "HTTPS", "[e.com]") "    tls: {mode: OPTIONAL_MUTUAL, credentialNames: [n/five, six], "
+		    "ecdhCurves: [P-384, X25519]}\n"));
 	t = &chain_for(&l, 443, "a.com")->tls_settings;
-	assert_true(slice_eq(t->ns, SLICE("certs")) && slice_eq(t->credential_name, SLICE("one")));
+	assert_true(slice_eq(t->certificates[0].ns, SLICE("certs")) && slice_eq(t->certificates[0].credential_name, SLICE("one")));
 	assert_int_equal(t->min_version, 0x0303);
 	assert_int_equal(t->max_version, 0x0304);
 	assert_null(t->cipher_list.at);
 	assert_int_equal(t->where.line, 9);
 	t = &chain_for(&l, 443, "b.com")->tls_settings;
-	assert_null(t->ns.at);
+	assert_null(t->certificates[0].ns.at);
 	assert_true(slice_eq(t->gateway_ns, SLICE("default")));
 	assert_int_equal(t->min_version, 0x0302);
 	assert_int_equal(t->max_version, 0x0303);
 	assert_true(slice_eq(t->cipher_list, SLICE("ECDHE-RSA-AES128-SHA:AES128-SHA:@SECLEVEL=0")));
+	assert_int_equal(t->client.certificate, TLS_CLIENT_NONE);
+	t = &chain_for(&l, 443, "e.com")->tls_settings;
+	assert_int_equal(t->client.certificate, TLS_CLIENT_OPTIONAL);
+	assert_int_equal(t->certificate_count, 2);
+	assert_true(slice_eq(t->certificates[1].credential_name, SLICE("six")));
+	assert_true(slice_eq(t->client.ns, SLICE("n")) && slice_eq(t->client.credential_name, SLICE("five-cacert")));
+	assert_true(slice_eq(t->groups, SLICE("P-384:X25519")));
 	t = &chain_for(&l, 443, "c.com")->tls_settings;
-	assert_null(t->credential_name.at);
-	assert_true(slice_eq(t->certificate_path, SLICE("/c.pem")) && slice_eq(t->key_path, SLICE("/k.pem")));
+	assert_null(t->certificates[0].credential_name.at);
+	assert_true(slice_eq(t->certificates[0].certificate_path, SLICE("/c.pem")) && slice_eq(t->certificates[0].key_path, SLICE("/k.pem")));
 	assert_told(&l, "credentialName \"sds://x\"");
 	unload(&l);
 }
@@ -448,7 +493,7 @@ static void servers_of_later_work_leave_others_alone(void **state)
 
 	(void)state;
 	load(&l, BASE GW("gw", SERVER(80, "HTTP", "[a.com]") SERVER(5432, "TCP", "[\"*\"]") SERVER(6443, "TLS", "[t.com]")
-			 "    tls: {mode: PASSTHROUGH}\n" SERVER(7443, "HTTPS", "[m.com]") "    tls: {mode: MUTUAL, credentialName: c}\n")
+			 "    tls: {mode: PASSTHROUGH}\n" SERVER(7443, "HTTPS", "[m.com]") "    tls: {mode: ISTIO_MUTUAL}\n")
 	     VS("v", "[a.com]", TO("b")));
 	assert_int_equal(l.s->listeners.count, 1);
 	assert_string_equal(served(&l, 80, "a.com", "/"), "outbound|80||b.local");
@@ -478,11 +523,11 @@ static const struct warning_row warning_rows[] = {
 	{ GW("gw", NAMED("a", 80, "HTTP", "[a.com]") NAMED("b", 80, "TCP", "[a.com]")), "server b on port 80 is not served: Gateway default/gw, server a", SEVERITY_WARNING },
 	{ GW("a", SERVER(443, "HTTPS", "[a.com]") SIMPLE("c")) GW("b", SERVER(443, "HTTPS", "[a.com]") SIMPLE("c")), "Gateway default/b: server p443 on port 443 is not served: Gateway default/a", SEVERITY_WARNING },
 	{ GW("gw", NAMED("a", 443, "HTTPS", "[ns1/*.x.com]") SIMPLE("c") NAMED("b", 443, "HTTPS", "[ns2/*.x.com]") SIMPLE("c")), "host *.x.com belongs to the server of Gateway default/gw in line 7", SEVERITY_WARNING },
-	{ GW("gw", SERVER(443, "HTTPS", "[a.com]") "    tls: {mode: SIMPLE, credentialNames: [one, two]}\n"), "a second certificate is accepted but not obeyed yet: \"two\"", SEVERITY_WARNING },
+	{ GW("gw", SERVER(443, "HTTPS", "[a.com]") "    tls: {mode: SIMPLE, credentialName: one, ecdhCurves: [X25519MLKEM768, P-384]}\n"), "ecdhCurves: X25519MLKEM768 is unknown to this OpenSSL", SEVERITY_WARNING },
 	{ GW_ANY "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: default}\nspec: {hosts: [a.com], gateways: [gw], exportTo: [other], http: [{directResponse: {status: 200}}]}\n",
 	  "exportTo hides it from this proxy, which is in namespace istio-system", SEVERITY_WARNING },
-	{ BASE GW_ANY VS("v", "[a.com]", "  - route: [{destination: {host: b.local}}]\n    headers: {request: {set: {x: \"%DOWNSTREAM_PEER_SUBJECT%\"}}}\n"),
-	  "header x: %DOWNSTREAM_PEER_SUBJECT% is accepted but not obeyed yet", SEVERITY_WARNING },
+	{ BASE GW_ANY VS("v", "[a.com]", "  - route: [{destination: {host: b.local}}]\n    headers: {request: {set: {x: \"%UPSTREAM_TLS_VERSION%\"}}}\n"),
+	  "header x: %UPSTREAM_TLS_VERSION% is accepted but not obeyed yet", SEVERITY_WARNING },
 	{ GW("gw", SERVER(443, "TLS", "[a.com]") "    tls: {mode: PASSTHROUGH}\n") VS("v", "[a.com]", TO("b")), "its http routes have no effect", SEVERITY_WARNING },
 	{ "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: default}\nspec: {selector: {matchLabels: {app: nobody}}}\n",
 	  "AuthorizationPolicy default/p: it protects nothing: no workload that namespace default reaches has the labels app=nobody", SEVERITY_WARNING },
@@ -765,6 +810,7 @@ int main(void)
 		cmocka_unit_test(connections_find_their_chains),
 		cmocka_unit_test(tls_servers_have_their_own_tables),
 		cmocka_unit_test(reused_connections_are_told_apart),
+		cmocka_unit_test(demands_on_clients_are_compared),
 		cmocka_unit_test(tls_settings_are_openssl_s),
 		cmocka_unit_test(addresses_are_bound_as_written),
 		cmocka_unit_test(ports_are_mapped),
