@@ -189,6 +189,13 @@ static const char *domains_text(const struct chain *c, char *out, size_t bytes)
 	return out;
 }
 
+static const char *mode_text(const struct chain *c)
+{
+	static const char *const modes[] = { "SIMPLE", "OPTIONAL_MUTUAL", "MUTUAL" };	/* enum tls_client */
+
+	return c->tls ? modes[c->tls_settings.client.certificate] : "-";
+}
+
 void show_listeners(const struct proxy *p, struct text *out, bool json)
 {
 	static const char *const heads[] = { "LISTENER", "BOUND", "SERVER", "GATEWAY", "TLS", "HOSTS", NULL };
@@ -206,7 +213,7 @@ void show_listeners(const struct proxy *p, struct text *out, bool json)
 			snprintf(bound, sizeof(bound), "%s", l->bind.key);
 			snprintf(server, sizeof(server), "%.*s", SLICE_ARG(chain->name));
 			snprintf(gateway, sizeof(gateway), "%.*s", SLICE_ARG(chain->gateway));
-			table_row(&t, name, bound, server, gateway, chain->tls ? "SIMPLE" : "-",
+			table_row(&t, name, bound, server, gateway, mode_text(chain),
 				  domains_text(chain, hosts, sizeof(hosts)));
 		}
 	}

@@ -331,7 +331,7 @@ static enum found by_both_names(struct search *q, struct slice ns, struct slice 
 	return ns.at != NULL ? in_namespace(q, ns, second) : outside_namespaces(q, second);
 }
 
-/* The proxy's namespace, then the Gateway's, then <secrets>/<name>; a written one alone (11.1). */
+/* The namespace that was written, or the proxy's and then the Gateway's; then <secrets>/<name> (11.1). */
 static bool search_all(struct search *q, struct slice ns, struct slice gateway_ns, struct slice written)
 {
 	struct slice name = without_scheme(written), own = q->snapshot->settings->meta->ns;
