@@ -83,7 +83,7 @@ static int check(const struct arguments *a)
 	bool sound;
 
 	problems_init(&ps);
-	s = proxy_load(&p, &ps);
+	s = proxy_load(&p, -1, &ps);
 	problems_sort(&ps);
 	problems_print(&ps, a->quiet ? SEVERITY_ERROR : SEVERITY_NOTE, stdout);
 	sound = s != NULL;

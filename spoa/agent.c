@@ -38,6 +38,8 @@ struct spoa_agent {
 	struct event_base *base;
 	struct jwks_store *keys;
 	struct rules *rules;		/* a reference */
+	int documents;			/* owned: from the parent, not used yet; -1: none */
+	bool behind;			/* the last load failed: there is something newer than the rules */
 	struct spoa_thread *threads[SPOA_THREADS_MAX];
 	struct listener listeners[SPOA_LISTENERS_MAX];
 	size_t listener_count;
@@ -74,6 +76,23 @@ static void tell_problems(struct spoa_agent *a, const struct problems *ps, bool 
 	a->last_problems = all;
 }
 
+static bool is_fed_by_parent(const struct spoa_agent *a)
+{
+	return a->config->file_count == 0;
+}
+
+static struct resource_set *read_documents(struct spoa_agent *a, struct problems *ps)
+{
+	struct resource_set *set;
+
+	if (!is_fed_by_parent(a))
+		return resource_set_load(a->config->files, a->config->file_count, ps);
+	set = resource_set_load_copy(a->documents, ps);
+	close(a->documents);
+	a->documents = -1;
+	return set;
+}
+
 /* NULL: there are errors, which the log has. Problems name files that the set holds. */
 static struct rules *load(struct spoa_agent *a, bool asked_by_person)
 {
@@ -82,35 +101,41 @@ static struct rules *load(struct spoa_agent *a, bool asked_by_person)
 	struct resource_set *set;
 	struct problems ps;
 
-	atomic_fetch_add(&a->loads_begun, 1);
 	problems_init(&ps);
-	set = resource_set_load(a->config->files, a->config->file_count, &ps);
+	set = read_documents(a, &ps);
 	problems_sort(&ps);
-	tell_problems(a, &ps, asked_by_person);
-	if (ps.errors > 0) {
+	if (!is_fed_by_parent(a) || ps.errors > 0)	/* the parent has told what it warns of */
+		tell_problems(a, &ps, asked_by_person);
+	if (ps.errors > 0)
 		resource_set_free(&set);
-	} else {
+	else
 		r = rules_create(set, a->keys, a->rules);
-	}
 	problems_fini(&ps);
 	a->loaded_ms = clock_monotonic_ms();
 	a->load_took_ms = a->loaded_ms - begun_ms;
 	return r;
 }
 
-/* Threads hear of every good load, also when it brought nothing new: somebody may wait for it. */
-static void use(struct spoa_agent *a, struct rules *r)
+/* Threads hear of every good load, also when it brought nothing new: somebody may wait for it.
+ * `number` 0: it says nothing to those who wait. */
+static void use(struct spoa_agent *a, struct rules *r, unsigned long number)
 {
 	for (unsigned i = 0; i < a->config->threads; i++)
-		spoa_thread_use(a->threads[i], r, atomic_load(&a->loads_begun));
+		spoa_thread_use(a->threads[i], r, number);
 	rules_unref(&a->rules);
 	a->rules = r;
 }
 
-static void reload(struct spoa_agent *a, bool asked_by_person)
+static unsigned long begin_load(struct spoa_agent *a)
+{
+	return atomic_fetch_add(&a->loads_begun, 1) + 1;
+}
+
+static void reload(struct spoa_agent *a, bool asked_by_person, unsigned long number)
 {
 	struct rules *r = load(a, asked_by_person);
 
+	a->behind = r == NULL;
 	if (r == NULL) {
 		log_error("agent", "reload failed: revision %.*s stays in force",
 			  SLICE_ARG(a->rules->rev));
@@ -121,8 +146,54 @@ static void reload(struct spoa_agent *a, bool asked_by_person)
 			 r->set->documents);
 	else if (asked_by_person)
 		log_info("agent", "nothing to reload: revision %.*s", SLICE_ARG(r->rev));
-	use(a, r);
+	use(a, r, number);
 }
+
+/* ---- from the parent ---- */
+
+/* OK: a->documents is the next copy. CLOSED: the parent has gone, or says what nobody understands. */
+static enum outcome receive_documents(struct spoa_agent *a, int flags)
+{
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	char what;
+	struct iovec text = { &what, 1 };
+	struct msghdr m = { .msg_iov = &text, .msg_iovlen = 1, .msg_control = control.bytes,
+			    .msg_controllen = sizeof(control.bytes) };
+	ssize_t n;
+
+	do
+		n = recvmsg(a->config->parent_fd, &m, flags | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return AGAIN;
+	if (n <= 0 || m.msg_controllen < sizeof(control.head) ||
+	    control.head.cmsg_type != SCM_RIGHTS)
+		return CLOSED;
+	memcpy(&a->documents, CMSG_DATA(&control.head), sizeof(int));
+	return OK;
+}
+
+/* All copies that have come, each in its turn. The parent sends a copy before anybody asks by it: what
+ * is not known when nothing more is there, nobody who has asked before will bring. */
+static enum outcome take_documents(struct spoa_agent *a)
+{
+	unsigned long number = begin_load(a);
+	enum outcome o = receive_documents(a, MSG_DONTWAIT);
+
+	while (o == OK) {
+		reload(a, true, 0);
+		number = begin_load(a);
+		o = receive_documents(a, MSG_DONTWAIT);
+	}
+	if (o == AGAIN && !a->behind)
+		use(a, rules_ref(a->rules), number);
+	return o;
+}
+
+/* ---- when to load ---- */
 
 /* Any thread. */
 static void on_unknown_revision(void *arg)
@@ -134,12 +205,18 @@ static void on_unknown_revision(void *arg)
 }
 
 /* Files are read again no more often than the gap, and never for most of the time. */
+static int64_t files_wait_ms(const struct spoa_agent *a)
+{
+	int64_t gap_ms = SPOA_RELOAD_GAP_MS > 4 * a->load_took_ms ? SPOA_RELOAD_GAP_MS
+								  : 4 * a->load_took_ms;
+
+	return is_fed_by_parent(a) ? 0 : a->loaded_ms + gap_ms - clock_monotonic_ms();
+}
+
 static void on_wanted(evutil_socket_t fd, short what, void *arg)
 {
 	struct spoa_agent *a = arg;
-	int64_t gap_ms = SPOA_RELOAD_GAP_MS > 4 * a->load_took_ms ? SPOA_RELOAD_GAP_MS
-								  : 4 * a->load_took_ms;
-	int64_t wait_ms = a->loaded_ms + gap_ms - clock_monotonic_ms();
+	int64_t wait_ms = files_wait_ms(a);
 	struct timeval tv = { .tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000 };
 
 	(void)fd;
@@ -149,14 +226,22 @@ static void on_wanted(evutil_socket_t fd, short what, void *arg)
 		return;
 	}
 	atomic_store(&a->revision_wanted, false);
-	reload(a, false);
+	if (is_fed_by_parent(a))
+		take_documents(a);
+	else
+		reload(a, false, begin_load(a));
 }
 
 static void on_hangup(evutil_socket_t fd, short what, void *arg)
 {
+	struct spoa_agent *a = arg;
+
 	(void)fd;
 	(void)what;
-	reload(arg, true);
+	if (is_fed_by_parent(a))
+		log_info("agent", "SIGHUP: documents come from the proxy, reload that");
+	else
+		reload(a, true, begin_load(a));
 }
 
 /* ---- connections ---- */
@@ -317,11 +402,17 @@ static void on_signal(evutil_socket_t signal_number, short what, void *arg)
 
 static void on_parent(evutil_socket_t fd, short what, void *arg)
 {
+	struct spoa_agent *a = arg;
+	bool gone;
 	char byte;
 
 	(void)what;
-	if (read(fd, &byte, 1) == 0 || (errno != EAGAIN && errno != EINTR))
-		stop(arg, "the parent has gone");
+	if (is_fed_by_parent(a))
+		gone = take_documents(a) == CLOSED;
+	else
+		gone = read(fd, &byte, 1) == 0 || (errno != EAGAIN && errno != EINTR);
+	if (gone)
+		stop(a, "the parent has gone");
 }
 
 static void make_events(struct spoa_agent *a)
@@ -359,6 +450,12 @@ static bool set_up(struct spoa_agent *a)
 	a->options.arg = a;
 	a->options.loads_begun = &a->loads_begun;
 	a->options.same_files = a->config->parent_fd >= 0;
+	if (is_fed_by_parent(a) && receive_documents(a, 0) != OK) {
+		log_error("agent", "--parent-fd %d brings no documents: name some with -f",
+			  a->config->parent_fd);
+		return false;
+	}
+	begin_load(a);
 	a->rules = load(a, true);
 	if (a->rules == NULL)
 		return false;
@@ -399,6 +496,7 @@ int spoa_agent_run(const struct spoa_agent_config *config)
 	if (a == NULL)
 		fatal("out of memory: agent");
 	a->config = config;
+	a->documents = -1;
 	text_init(&a->last_problems);
 	if (set_up(a)) {
 		serve(a);

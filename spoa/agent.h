@@ -18,11 +18,12 @@
 
 struct spoa_agent_config {
 	const char *files[SPOA_FILES_MAX];
-	size_t file_count;
+	size_t file_count;		/* 0: documents come from the parent */
 	const char *listen[SPOA_LISTENERS_MAX];
 	size_t listen_count;
 	unsigned threads;
-	int parent_fd;			/* -1: none; its end is ours */
+	int parent_fd;			/* -1: none; its end is ours. Without files a SOCK_SEQPACKET
+					 * whose messages carry copies of documents (supervisor.h) */
 	const char *ca_file;		/* for jwksUri, beside the system's; NULL: none */
 	struct spoa_options options;
 };

@@ -41,7 +41,8 @@ static const char usage[] =
 	"      --max-frame-size N     most that is agreed to, in bytes (default 65536)\n"
 	"      --fragmentation        accept questions that span frames (HAProxy 3.0 and older)\n"
 	"      --ca-file FILE         PEM, trusted for jwksUri beside the system's\n"
-	"      --parent-fd N          stop when the other end of this descriptor is closed\n"
+	"      --parent-fd N          stop when the other end of this descriptor is closed;\n"
+	"                             without -f, documents come from there\n"
 	"      --log-level LEVEL      debug, info, warning, error (default info)\n"
 	"SIGHUP reads the documents again; SIGTERM answers what is open and ends.\n";
 
@@ -134,7 +135,7 @@ int main(int argc, char **argv)
 		take_option(code, optarg, &config, &check);
 	for (; optind < argc; optind++)
 		add("--file", config.files, &config.file_count, SPOA_FILES_MAX, argv[optind]);
-	if (config.file_count == 0)
+	if (config.file_count == 0 && (check || config.parent_fd < 0))
 		misused("-f", "nothing", "-f FILE_OR_DIR with the documents to judge by");
 	if (check)
 		return spoa_agent_check(&config);

@@ -116,7 +116,8 @@ static void replace_rules(struct spoa_thread *t, struct rules *rules)
 
 static void use_rules(struct spoa_thread *t, struct rules *rules, unsigned long load)
 {
-	t->load = load;
+	if (load > 0)
+		t->load = load;
 	if (rules == t->rules)
 		rules_unref(&rules);
 	else

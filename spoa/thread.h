@@ -42,8 +42,8 @@ struct spoa_options {
 	uint32_t frame_size;
 	bool fragmentation;		/* announce it; without, fragments end the connection */
 	size_t token_cache_entries, token_cache_bytes;
-	/* The asker reads the very files that we do (it is our parent): whatever revision it serves
-	 * is no newer than what we find in them after it has asked. */
+	/* The asker reads the very files that we do, or gives us its documents (it is our parent):
+	 * whatever revision it serves is no newer than what we find after it has asked. */
 	bool same_files;
 	const atomic_ulong *loads_begun;	/* borrowed: number of the last load that began, from 1 */
 	void (*on_unknown_revision)(void *arg);
@@ -105,7 +105,7 @@ struct spoa_thread *spoa_thread_start(unsigned id, const struct spoa_options *op
 /* Main. The thread serves this descriptor from now on; `peer` is for the log. */
 void spoa_thread_adopt(struct spoa_thread *t, int fd, const char *peer);
 /* Main. Judges by these rules from now on, which the load of this number gave: other ones or the same
- * again. Takes a reference of its own. */
+ * again. 0: newer documents are there already. Takes a reference of its own. */
 void spoa_thread_use(struct spoa_thread *t, struct rules *rules, unsigned long load);
 /* Main. Answers what is outstanding, says goodbye and ends. */
 void spoa_thread_drain(struct spoa_thread *t);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,6 +33,12 @@ struct reading {
 	struct seen_file *seen;		/* owned */
 	size_t seen_count, seen_capacity;
 	size_t bytes;
+	int copy;			/* borrowed; -1: none */
+};
+
+/* A file in a copy; its name and its bytes follow. Both processes run on this host. */
+struct copied_file {
+	uint32_t name_bytes, bytes;
 };
 
 static void file_problem(struct reading *r, enum severity severity, const char *path,
@@ -48,6 +55,32 @@ static void file_error(struct reading *r, const char *path, const char *what, co
 	file_problem(r, SEVERITY_ERROR, path, what, why);
 }
 
+/* --- copies -------------------------------------------------------------------------------- */
+
+static bool write_all(int fd, struct slice s)
+{
+	while (s.len > 0) {
+		ssize_t n = write(fd, s.at, s.len);
+
+		if (n < 0 && errno != EINTR)
+			return false;
+		s = slice_from(s, n > 0 ? (size_t)n : 0);
+	}
+	return true;
+}
+
+static void copy_file(struct reading *r, const char *path, struct slice bytes)
+{
+	struct slice name = slice_of(path);
+	struct copied_file head = { (uint32_t)name.len, (uint32_t)bytes.len };
+
+	if (r->copy < 0)
+		return;
+	if (!write_all(r->copy, slice_make(&head, sizeof(head))) || !write_all(r->copy, name) ||
+	    !write_all(r->copy, bytes))
+		file_error(r, path, "cannot be copied for the agent", strerror(errno));
+}
+
 /* --- one file ------------------------------------------------------------------------------ */
 
 static void parse_bytes(struct reading *r, const char *file, struct slice bytes)
@@ -58,6 +91,7 @@ static void parse_bytes(struct reading *r, const char *file, struct slice bytes)
 	size_t count;
 
 	XXH64_update(&r->digest, bytes.at, bytes.len);
+	copy_file(r, file, bytes);
 	set->files++;
 	(void)yaml_read_apart(nodes, set->arena, arena_text(set->arena, slice_of(file)), bytes,
 			      r->loader.problems, &docs, &count);
@@ -254,7 +288,7 @@ static void load_path(struct reading *r, const char *path)
 
 static void start(struct reading *r, struct problems *ps)
 {
-	*r = (struct reading){ .loader = { .problems = ps } };
+	*r = (struct reading){ .loader = { .problems = ps }, .copy = -1 };
 	r->loader.set = calloc(1, sizeof(*r->loader.set));
 	if (r->loader.set == NULL)
 		fatal("out of memory: resource set");
@@ -273,13 +307,71 @@ static struct resource_set *finish(struct reading *r)
 	return set;
 }
 
-struct resource_set *resource_set_load(const char *const *paths, size_t count, struct problems *ps)
+struct resource_set *resource_set_load_and_copy(const char *const *paths, size_t count, int copy,
+						struct problems *ps)
 {
 	struct reading r;
 
 	start(&r, ps);
+	r.copy = copy;
 	for (size_t i = 0; i < count; i++)
 		load_path(&r, paths[i]);
+	return finish(&r);
+}
+
+struct resource_set *resource_set_load(const char *const *paths, size_t count, struct problems *ps)
+{
+	return resource_set_load_and_copy(paths, count, -1, ps);
+}
+
+/* Cuts the next file off the copy. False: it is broken. */
+static bool cut_copied_file(struct slice *rest, struct slice *name, struct slice *bytes)
+{
+	struct copied_file head;
+
+	if (rest->len < sizeof(head))
+		return false;
+	memcpy(&head, rest->at, sizeof(head));
+	*rest = slice_from(*rest, sizeof(head));
+	if (rest->len < head.name_bytes || rest->len - head.name_bytes < head.bytes)
+		return false;
+	*name = slice_first(*rest, head.name_bytes);
+	*bytes = slice_first(slice_from(*rest, head.name_bytes), head.bytes);
+	*rest = slice_from(*rest, (size_t)head.name_bytes + head.bytes);
+	return true;
+}
+
+static void parse_copy(struct reading *r, struct slice rest)
+{
+	struct slice name, bytes;
+
+	while (rest.len > 0) {
+		if (!cut_copied_file(&rest, &name, &bytes)) {
+			file_error(r, "copy", "ends in the middle of a file", NULL);
+			return;
+		}
+		parse_bytes(r, arena_text(r->loader.set->arena, name), bytes);
+	}
+}
+
+struct resource_set *resource_set_load_copy(int copy, struct problems *ps)
+{
+	struct reading r;
+	struct stat st;
+	void *at;
+
+	start(&r, ps);
+	if (fstat(copy, &st) != 0) {
+		file_error(&r, "copy", "cannot read", strerror(errno));
+	} else if (st.st_size > 0) {
+		at = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, copy, 0);
+		if (at == MAP_FAILED) {
+			file_error(&r, "copy", "cannot read", strerror(errno));
+		} else {
+			parse_copy(&r, slice_make(at, (size_t)st.st_size));
+			munmap(at, (size_t)st.st_size);
+		}
+	}
 	return finish(&r);
 }
 

@@ -58,6 +58,13 @@ struct resource_set {
  * hidden entries are left out. Every problem of every document is added to `ps`. Never NULL: whether
  * the set may be used is told by ps->errors, which must be 0. */
 struct resource_set *resource_set_load(const char *const *paths, size_t count, struct problems *ps);
+/* The same, and all bytes that were read go to the descriptor `copy` as well. From such a copy another
+ * process of this version gets the same set with the same revision and the same places in files,
+ * whatever became of the files. `copy` < 0: none. */
+struct resource_set *resource_set_load_and_copy(const char *const *paths, size_t count, int copy,
+						struct problems *ps);
+/* From a copy, whole, wherever its offset stands. The descriptor stays the caller's. */
+struct resource_set *resource_set_load_copy(int copy, struct problems *ps);
 /* The same from memory; `file` is what problems name. For tests and tools. */
 struct resource_set *resource_set_parse(const char *file, struct slice bytes, struct problems *ps);
 /* Clears the caller's pointer; *sp may be NULL already. */

@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <event2/thread.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
@@ -74,9 +76,16 @@ static void find_own_address(char *out)
 
 /* documents */
 
-struct snapshot *proxy_load(struct proxy *p, struct problems *ps)
+static void close_copy(int *copy)
 {
-	struct resource_set *set = resource_set_load(p->paths, p->path_count, ps);
+	if (*copy >= 0)
+		close(*copy);
+	*copy = -1;
+}
+
+struct snapshot *proxy_load(struct proxy *p, int copy, struct problems *ps)
+{
+	struct resource_set *set = resource_set_load_and_copy(p->paths, p->path_count, copy, ps);
 	struct snapshot *s = ps->errors == 0 ? snapshot_build(set, p->serial + 1, ps) : NULL;
 
 	if (s == NULL || ps->errors > 0) {
@@ -85,6 +94,23 @@ struct snapshot *proxy_load(struct proxy *p, struct problems *ps)
 		snapshot_unref(&s);
 		return NULL;
 	}
+	return s;
+}
+
+/* Also leaves a copy of the documents in memory, for the agent. NULL: there is none. */
+static struct snapshot *load_and_copy(struct proxy *p, int *copy, struct problems *ps)
+{
+	struct snapshot *s;
+
+	*copy = memfd_create("sallyport documents", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (*copy < 0)
+		problem_add(ps, SEVERITY_ERROR, (struct where){ p->paths[0], 0, 0 },
+			    "no memory for a copy of the documents: %s", strerror(errno));
+	s = proxy_load(p, *copy, ps);
+	if (s != NULL)
+		fcntl(*copy, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL);
+	else
+		close_copy(copy);
 	return s;
 }
 
@@ -256,20 +282,25 @@ static void activate(struct proxy *p, struct snapshot *s, struct tls_set *tls)
 	snapshot_unref(&before);
 }
 
-/* The agent that the settings name, or one of our own where documents need it. */
-static bool provide_agent(struct proxy *p, const struct snapshot *s)
+/* The agent that the settings name, or one of our own where documents need it: that one gets the copy
+ * of them, before any worker asks by them. */
+static bool provide_agent(struct proxy *p, const struct snapshot *s, int *copy)
 {
 	struct slice address = s->settings->authz.address;
+	int documents = *copy;
 
-	if (address.len > 0) {
+	if (p->agent != NULL) {
+		*copy = -1;
+		supervisor_use(p->agent, documents);
+	} else if (address.len > 0) {
 		snprintf(p->agent_address, sizeof(p->agent_address), "%.*s", SLICE_ARG(address));
-		return true;
+	} else if (s->has_policies) {
+		*copy = -1;
+		p->agent = supervisor_start(p->base, s->settings->authz.agent.at, documents,
+					    p->agent_address, sizeof(p->agent_address));
+		return p->agent != NULL;
 	}
-	if (p->agent != NULL || !s->has_policies)
-		return true;
-	p->agent = supervisor_start(p->base, s->settings->authz.agent.at, p->paths, p->path_count,
-				    p->agent_address, sizeof(p->agent_address));
-	return p->agent != NULL;
+	return true;
 }
 
 static void note_change(struct problems *ps, const struct proxy_settings *now, const char *field, bool changed)
@@ -298,23 +329,23 @@ static void note_start_settings(const struct proxy_settings *was, const struct p
 
 enum outcome proxy_reload(struct proxy *p, struct problems *ps, void (*done)(void *arg), void *arg)
 {
-	struct snapshot *s = proxy_load(p, ps);
+	int copy;
+	struct snapshot *s = load_and_copy(p, &copy, ps);
 	bool sound = s != NULL && bind_listeners(p, s, ps);
 
 	if (sound)
 		note_start_settings(p->snapshot->settings, s->settings, ps);
 	log_problems(ps, SEVERITY_WARNING);
 	if (!sound) {
+		close_copy(&copy);
 		snapshot_unref(&s);
 		p->reloads_failed++;
 		log_error("config", "not loaded, nothing has changed: %zu errors", ps->errors);
 		return FAILED;
 	}
 	cluster_registry_prepare(p->clusters, s->clusters.items, s->clusters.count);
-	if (p->agent != NULL)
-		supervisor_reload(p->agent);
-	else
-		provide_agent(p, s);
+	provide_agent(p, s, &copy);
+	close_copy(&copy);
 	activate(p, s, tls_set_create(p->secrets, s));
 	log_info("config", "loaded: revision %s, load %llu, %zu listeners, %zu clusters", s->rev,
 		 (unsigned long long)s->serial, s->listeners.count, s->clusters.count);
@@ -420,13 +451,14 @@ enum outcome proxy_start(struct proxy *p, const char *const *paths, size_t count
 {
 	struct snapshot *s;
 	char why[300];
+	int copy;
 
 	*p = (struct proxy){ .paths = paths, .path_count = count };
 	TAILQ_INIT(&p->bound);
 	ignore_signals();
 	p->agent_addresses[0] = p->agent_address;
 	p->started_wall_us = clock_wall_us();
-	s = proxy_load(p, ps);
+	s = load_and_copy(p, &copy, ps);
 	log_problems(ps, SEVERITY_WARNING);
 	if (s == NULL)
 		return FAILED;
@@ -443,8 +475,9 @@ enum outcome proxy_start(struct proxy *p, const char *const *paths, size_t count
 	p->clusters = cluster_registry_create(p->base, p->workers, p->worker_count, on_endpoint_left);
 	p->secrets = tls_store_create(p->base, p->workers, p->worker_count);
 	cluster_registry_prepare(p->clusters, s->clusters.items, s->clusters.count);
-	if (!provide_agent(p, s))
+	if (!provide_agent(p, s, &copy))
 		goto failed;
+	close_copy(&copy);
 	if (p->agent != NULL)
 		supervisor_await(p->agent, AGENT_LISTEN_MS);
 	for (unsigned i = 0; i < p->worker_count; i++)
@@ -454,6 +487,7 @@ enum outcome proxy_start(struct proxy *p, const char *const *paths, size_t count
 	open_admin(p);
 	return OK;
 failed:
+	close_copy(&copy);
 	snapshot_unref(&s);
 	free_all(p);
 	return FAILED;

@@ -6,7 +6,8 @@
 
 #include "proxy/admin/proxy.h"
 
-/* Reads p->paths and builds a snapshot of them; NULL: the problems say why. */
-struct snapshot *proxy_load(struct proxy *p, struct problems *ps);
+/* Reads p->paths, to the descriptor `copy` as well unless it is -1, and builds a snapshot of them; NULL:
+ * the problems say why. */
+struct snapshot *proxy_load(struct proxy *p, int copy, struct problems *ps);
 
 #endif

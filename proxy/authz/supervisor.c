@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,50 +26,51 @@ struct supervisor {
 	struct event *died, *again;	/* owned: SIGCHLD, the back-off */
 	char program[PATH_MAX];
 	char folder[120], address[160];
-	const char *const *paths;	/* borrowed */
-	size_t path_count;
-	int pipe[2];			/* the child ends when our end closes */
+	int documents;			/* owned: the copy to judge by */
+	int line;			/* owned: to the child, which ends when it closes; -1: none */
 	pid_t pid;
 	int64_t started_ms, backoff_ms;
 	unsigned long restarts;
 };
 
-static char *const *make_arguments(struct supervisor *s, char *fd_text, size_t fd_bytes)
+/* One message, which carries the descriptor. */
+static bool send_documents(struct supervisor *s)
 {
-	char **argv = calloc(2 * s->path_count + 8, sizeof(*argv));
-	size_t n = 0;
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	char what = 'D';
+	struct iovec text = { &what, 1 };
+	struct msghdr m = { .msg_iov = &text, .msg_iovlen = 1, .msg_control = control.bytes,
+			    .msg_controllen = sizeof(control.bytes) };
 
-	must(argv != NULL);
-	snprintf(fd_text, fd_bytes, "%d", s->pipe[0]);
-	argv[n++] = s->program;
-	for (size_t i = 0; i < s->path_count; i++) {
-		argv[n++] = (char *)"-f";
-		argv[n++] = (char *)s->paths[i];
-	}
-	argv[n++] = (char *)"--listen";
-	argv[n++] = s->address;
-	argv[n++] = (char *)"--parent-fd";
-	argv[n++] = fd_text;
-	return argv;
+	control.head.cmsg_level = SOL_SOCKET;
+	control.head.cmsg_type = SCM_RIGHTS;
+	control.head.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&control.head), &s->documents, sizeof(int));
+	return sendmsg(s->line, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == 1;
 }
 
 /* In the child: a process group of its own, since what a terminal tells our group is for us alone
- * (requests are judged while we drain; the pipe tells the agent when to go); default signals, our end
- * of the pipe shut, then the program. A reload that comes before the agent can hear of it must not
- * end it: it asks for the revision it misses. */
-static void become_agent(struct supervisor *s, char *const *argv)
+ * (requests are judged while we drain; the line tells the agent when to go); default signals but for
+ * SIGHUP, which must not end an agent that cannot hear of it yet; then the program. */
+static void become_agent(struct supervisor *s, int line)
 {
+	char line_text[16];
 	static const int defaults[] = { SIGTERM, SIGINT, SIGUSR1, SIGCHLD, SIGPIPE };
+	char *const argv[] = { s->program, (char *)"--listen", s->address, (char *)"--parent-fd",
+			       line_text, NULL };
 	sigset_t none;
 
+	snprintf(line_text, sizeof(line_text), "%d", line);
 	setpgid(0, 0);
 	for (size_t i = 0; i < COUNT_OF(defaults); i++)
 		signal(defaults[i], SIG_DFL);
 	signal(SIGHUP, SIG_IGN);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	close(s->pipe[1]);
-	fcntl(s->pipe[0], F_SETFD, 0);
+	fcntl(line, F_SETFD, 0);
 	execvp(s->program, argv);
 	fprintf(stderr, "%s: %s\n", s->program, strerror(errno));
 	_exit(127);
@@ -83,23 +85,41 @@ static void start_again_later(struct supervisor *s)
 									SUPERVISOR_BACKOFF_MAX_MS;
 }
 
-static void start_child(struct supervisor *s)
+static void hang_up(struct supervisor *s)
 {
-	char fd_text[16];
-	char *const *argv = make_arguments(s, fd_text, sizeof(fd_text));
-	sigset_t all, before;
+	if (s->line >= 0)
+		close(s->line);
+	s->line = -1;
+}
 
+/* False: there is no child; errno says why. */
+static bool fork_agent(struct supervisor *s)
+{
+	sigset_t all, before;
+	int line[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line) != 0)
+		return false;
+	s->line = line[0];
 	/* Until it is a program of its own, what the child gets would run our handlers. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	s->pid = fork();
+	s->pid = send_documents(s) ? fork() : -1;
 	if (s->pid == 0)
-		become_agent(s, argv);
+		become_agent(s, line[1]);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	free((void *)argv);
-	if (s->pid < 0) {
-		log_error("authz", "fork: %s", strerror(errno));
-		s->pid = 0;
+	close(line[1]);
+	if (s->pid > 0)
+		return true;
+	s->pid = 0;
+	hang_up(s);
+	return false;
+}
+
+static void start_child(struct supervisor *s)
+{
+	if (!fork_agent(s)) {
+		log_error("authz", "the agent cannot be started: %s", strerror(errno));
 		start_again_later(s);
 		return;
 	}
@@ -131,6 +151,7 @@ static void on_agent_died(evutil_socket_t number, short what, void *arg)
 		log_error("authz", "agent %d ended with status %d; requests under policies are refused "
 			  "until it is back", (int)s->pid, WEXITSTATUS(status));
 	s->pid = 0;
+	hang_up(s);
 	if (clock_monotonic_ms() - s->started_ms >= SUPERVISOR_STEADY_MS)
 		s->backoff_ms = SUPERVISOR_BACKOFF_MS;
 	start_again_later(s);
@@ -172,18 +193,18 @@ static bool make_folder(struct supervisor *s)
 	return true;
 }
 
-struct supervisor *supervisor_start(struct event_base *base, const char *program,
-				    const char *const *paths, size_t count, char *address,
-				    size_t address_bytes)
+struct supervisor *supervisor_start(struct event_base *base, const char *program, int documents,
+				    char *address, size_t address_bytes)
 {
 	struct supervisor *s = calloc(1, sizeof(*s));
 
 	must(s != NULL);
 	s->base = base;
-	s->paths = paths;
-	s->path_count = count;
+	s->documents = documents;
+	s->line = -1;
 	s->backoff_ms = SUPERVISOR_BACKOFF_MS;
-	if (!make_folder(s) || pipe2(s->pipe, O_CLOEXEC) != 0) {
+	if (!make_folder(s)) {
+		close(documents);
 		free(s);
 		return NULL;
 	}
@@ -196,10 +217,16 @@ struct supervisor *supervisor_start(struct event_base *base, const char *program
 	return s;
 }
 
-void supervisor_reload(struct supervisor *s)
+void supervisor_use(struct supervisor *s, int documents)
 {
-	if (s->pid > 0 && kill(s->pid, SIGHUP) != 0)
-		log_warn("authz", "agent %d: SIGHUP: %s", (int)s->pid, strerror(errno));
+	close(s->documents);
+	s->documents = documents;
+	if (s->pid == 0 || send_documents(s))
+		return;
+	/* It has stopped listening to us: the next one begins with these documents. */
+	log_error("authz", "agent %d takes no documents: %s; it is started again", (int)s->pid,
+		  strerror(errno));
+	kill(s->pid, SIGKILL);
 }
 
 /* Until it has ended, or the time is over. */
@@ -225,7 +252,7 @@ void supervisor_stop(struct supervisor **sp)
 		return;
 	event_free(s->died);
 	event_free(s->again);
-	close(s->pipe[1]);
+	hang_up(s);
 	if (s->pid > 0) {
 		kill(s->pid, SIGTERM);
 		if (!wait_for_end(s->pid, STOP_WAIT_MS)) {
@@ -233,7 +260,7 @@ void supervisor_stop(struct supervisor **sp)
 			waitpid(s->pid, NULL, 0);
 		}
 	}
-	close(s->pipe[0]);
+	close(s->documents);
 	unlink(s->address + strlen("unix:"));
 	rmdir(s->folder);
 	free(s);

@@ -2,10 +2,11 @@
  *
  * supervisor.h - runs sallyport-authz as a child and keeps it alive.
  *
- * The agent listens on a UNIX socket in a folder that only our user may enter, reads the same
- * documents as the proxy, and ends when the proxy does (a pipe tells it). When it dies it is
- * started again after a back-off of 50 ms that doubles up to 2 s; until it answers, requests that
- * need it are refused.
+ * The agent listens on a UNIX socket in a folder that only our user may enter and ends when the proxy
+ * does (a socket to us tells it). Documents come to it over that socket, as a copy of what the proxy
+ * has read: it judges by what the proxy serves, whatever became of the files since, and also when it
+ * was started again. When it dies it is started after a back-off of 50 ms that doubles up to 2 s; until
+ * it answers, requests that need it are refused.
  *
  * Owner    the main thread. Blocks: for the fork alone. */
 #ifndef SALLYPORT_AUTHZ_SUPERVISOR_H
@@ -22,16 +23,17 @@ struct supervisor;
 #define SUPERVISOR_BACKOFF_MAX_MS	2000
 #define SUPERVISOR_STEADY_MS		10000	/* alive for so long: the next failure starts at 50 ms again */
 
-/* `program`: path, or NULL: sallyport-authz beside this executable, then in PATH. `paths`: of the
- * configuration, borrowed. `address` gets "unix:/…/authz.sock". NULL: logged. */
-struct supervisor *supervisor_start(struct event_base *base, const char *program,
-				    const char *const *paths, size_t count, char *address,
-				    size_t address_bytes);
+/* `program`: path, or NULL: sallyport-authz beside this executable, then in PATH. `documents`: a copy
+ * by resource_set_load_and_copy(); the supervisor's from here on, also when it fails. `address` gets
+ * "unix:/…/authz.sock". NULL: logged. */
+struct supervisor *supervisor_start(struct event_base *base, const char *program, int documents,
+				    char *address, size_t address_bytes);
 /* Until the agent listens, or has ended, or `ms` are over: at start, so that nobody knocks before it
  * can open. Blocks for that long. */
 void supervisor_await(const struct supervisor *s, int64_t ms);
-/* The documents have changed: SIGHUP. */
-void supervisor_reload(struct supervisor *s);
+/* From now on these documents; takes the descriptor. To be called before anybody asks by them: what
+ * the agent is sent first it knows first. */
+void supervisor_use(struct supervisor *s, int documents);
 /* SIGTERM, waits up to 2 s, SIGKILL; removes the folder. */
 void supervisor_stop(struct supervisor **sp);
 pid_t supervisor_pid(const struct supervisor *s);	/* 0: not running now */
