@@ -223,7 +223,8 @@ struct jwks_source *jwks_source_open(struct jwks_store *store, const struct jwks
 	return fresh;
 }
 
-void jwks_source_drop(struct jwks_source *s)
+/* Takes one reference away; the lock is held. */
+static void source_drop(struct jwks_source *s)
 {
 	if (--s->obj.refs > 0)
 		return;
@@ -243,7 +244,7 @@ void jwks_source_close(struct jwks_source **sp)
 	object_must(s, KIND_JWKS_SOURCE);
 	store = s->store;
 	lock(store);
-	jwks_source_drop(s);
+	source_drop(s);
 	unlock(store);
 }
 
@@ -290,7 +291,7 @@ static void waiter_free(struct jwks_waiter *w)
 		w->source->stats.waiters--;
 	}
 	w->listed = false;
-	jwks_source_drop(w->source);
+	source_drop(w->source);
 	unlock(store);
 	event_free(w->event);
 	*w->handle = NULL;
@@ -415,18 +416,4 @@ void jwks_stats(const struct jwks_source *s, struct jwks_stats *out)
 	lock(s->store);
 	fill_stats(s, out);
 	unlock(s->store);
-}
-
-void jwks_each(struct jwks_store *store, jwks_each_fn *fn, void *arg)
-{
-	struct jwks_source *s, *next;
-	struct jwks_stats stats;
-
-	object_must(store, KIND_JWKS_STORE);
-	lock(store);
-	HASH_ITER(hh, store->sources, s, next) {
-		fill_stats(s, &stats);
-		fn(arg, slice_of(s->issuer), s->is_inline ? SLICE("inline") : slice_of(s->uri), &stats);
-	}
-	unlock(store);
 }

@@ -117,9 +117,5 @@ struct jwks_stats {
 };
 
 void jwks_stats(const struct jwks_source *source, struct jwks_stats *out);
-/* Every source in no particular order, under the store's mutex: `fn` calls nothing here. */
-typedef void jwks_each_fn(void *arg, struct slice issuer, struct slice uri,
-			  const struct jwks_stats *stats);
-void jwks_each(struct jwks_store *store, jwks_each_fn *fn, void *arg);
 
 #endif

@@ -77,9 +77,6 @@ struct jwks_store {
 	bool stopping;
 };
 
-/* Takes one reference away; the lock is held. */
-void jwks_source_drop(struct jwks_source *s);
-
 /* The fetch thread: begins to fetch `s` unless that is under way. */
 void jwks_fetch_now(struct jwks_source *s);
 /* The fetch thread, or nobody else has seen it yet: stops what is under way and frees. */

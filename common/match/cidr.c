@@ -88,11 +88,6 @@ bool ip_from_sockaddr(const struct sockaddr *sa, struct ip *out)
 	return true;
 }
 
-bool ip_eq(const struct ip *a, const struct ip *b)
-{
-	return a->v4 == b->v4 && memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
-}
-
 const char *ip_format(const struct ip *ip, char *out)
 {
 	if (inet_ntop(ip->v4 ? AF_INET : AF_INET6, ip->bytes, out, IP_TEXT_BYTES) == NULL)

@@ -180,20 +180,6 @@ struct slice path_split(struct slice target, struct slice *query)
 	return at < 0 ? target : slice_first(target, (size_t)at);
 }
 
-bool path_has_escaped_slash(struct slice target)
-{
-	struct slice query, path = path_split(target, &query);
-
-	for (ptrdiff_t at; (at = slice_find(path, '%')) >= 0;
-	     path = slice_from(path, (size_t)at + 1)) {
-		int octet = escape_at(slice_from(path, (size_t)at));
-
-		if (octet == '/' || octet == '\\')
-			return true;
-	}
-	return false;
-}
-
 enum path_result path_normalize(enum path_normalization mode, struct slice target, struct arena *a,
 				struct slice *out)
 {

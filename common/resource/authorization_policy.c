@@ -11,7 +11,7 @@
 
 static const char *const action_names[] = { "ALLOW", "DENY", "AUDIT", "CUSTOM", NULL };
 
-const char *policy_action_name(enum policy_action action)
+static const char *policy_action_name(enum policy_action action)
 {
 	return action_names[action];
 }

@@ -29,7 +29,6 @@ struct loader {
 	struct identity *identities;
 	struct loaded *loaded;		/* owned */
 	size_t count, capacity;
-	struct proxy_settings *first_proxy;
 };
 
 /* Decodes one document of a file, whatever it is, into l->loaded. */

@@ -7,7 +7,7 @@
 #include "sallyport/hostname.h"
 #include "sallyport/object.h"
 
-const char *const gateway_protocol_name[GATEWAY_PROTOCOL_COUNT + 1] = {
+static const char *const protocol_name[GATEWAY_PROTOCOL_COUNT + 1] = {
 	"HTTP", "HTTP2", "GRPC", "GRPC-WEB", "HTTP_PROXY", "HTTPS", "TLS", "TCP", "MONGO", "REDIS", "MYSQL",
 	NULL
 };
@@ -26,14 +26,14 @@ static bool decode_protocol(struct decoder *d, const struct node *n, void *out, 
 	if (!decode_string(d, n, &text, NULL))
 		return false;
 	for (int i = 0; i < GATEWAY_PROTOCOL_COUNT; i++) {
-		if (!slice_eq_nocase(text, slice_of(gateway_protocol_name[i])))
+		if (!slice_eq_nocase(text, slice_of(protocol_name[i])))
 			continue;
 		*(int *)out = i;
 		return true;
 	}
 	if (slice_eq_nocase(text, SLICE("UDP")))
 		return decode_error(d, n, "UDP servers are not supported");
-	near = nearest_name(text, gateway_protocol_name);	/* G13 */
+	near = nearest_name(text, protocol_name);	/* G13 */
 	if (near != NULL)
 		return decode_error(d, n, "unknown protocol \"%.*s\", did you mean \"%s\"?",
 				    SLICE_ARG(text), near);
@@ -258,10 +258,10 @@ static bool check_plaintext_tls(struct decoder *d, const struct node *n, const s
 		return decode_error(d, tls, "plaintext HTTP port cannot have TLS settings; use protocol HTTPS");
 	if (server_tls_terminates(s->tls))
 		decode_warning(d, tls, "protocol %s with TLS settings is served as HTTPS; Istio refuses it: "
-			       "use protocol HTTPS", gateway_protocol_name[s->protocol]);
+			       "use protocol HTTPS", protocol_name[s->protocol]);
 	else
 		decode_warning(d, tls, "without tls.mode this %s port is plaintext and uses no certificate; "
-			       "use protocol HTTPS and mode: SIMPLE", gateway_protocol_name[s->protocol]);
+			       "use protocol HTTPS and mode: SIMPLE", protocol_name[s->protocol]);
 	return true;
 }
 
@@ -269,7 +269,7 @@ static bool check_plaintext_tls(struct decoder *d, const struct node *n, const s
 static bool choose_family(struct decoder *d, const struct node *n, struct server *s)
 {
 	const struct node *tls = node_get(n, "tls"), *protocol = node_get(node_get(n, "port"), "protocol");
-	const char *name = gateway_protocol_name[s->protocol];
+	const char *name = protocol_name[s->protocol];
 	bool ok = true;
 
 	if (is_http_family(s->protocol)) {
@@ -307,7 +307,7 @@ static void decide_served(struct decoder *d, const struct node *n, struct server
 		    (s->family == SERVER_HTTPS && server_tls_is_served(s->tls));
 	if (s->family == SERVER_TCP || s->family == SERVER_TLS)
 		decode_warning(d, protocol, "protocol %s " DECODE_NOT_OBEYED ": this server is not opened",
-			       gateway_protocol_name[s->protocol]);
+			       protocol_name[s->protocol]);
 	else if (s->family == SERVER_PASSTHROUGH && !told)
 		decode_warning(d, node_get(n, "tls"), "mode PASSTHROUGH (the default) " DECODE_NOT_OBEYED
 			       ": this server is not opened");

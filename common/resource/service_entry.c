@@ -25,7 +25,8 @@ static const struct { const char *name; enum service_protocol protocol; } protoc
 	{ "MONGO", SERVICE_MONGO }, { "REDIS", SERVICE_REDIS }, { "MYSQL", SERVICE_MYSQL },
 };
 
-bool service_protocol_parse(struct slice s, enum service_protocol *out)
+/* By its name (9.1, any case); false: unknown. "" is SERVICE_AUTO. */
+static bool protocol_parse(struct slice s, enum service_protocol *out)
 {
 	for (size_t i = 0; i < COUNT_OF(protocols); i++) {
 		if (!slice_eq_nocase(s, slice_of(protocols[i].name)))
@@ -44,7 +45,7 @@ static enum service_protocol by_name(struct slice name, uint32_t number)
 
 	if (slice_starts_nocase(name, SLICE("grpc-web")))
 		return SERVICE_GRPC_WEB;
-	if (name.at != NULL && service_protocol_parse(slice_cut(&prefix, '-'), &p) && p != SERVICE_AUTO)
+	if (name.at != NULL && protocol_parse(slice_cut(&prefix, '-'), &p) && p != SERVICE_AUTO)
 		return p;
 	return number == 25 || number == 53 || number == 3306 || number == 27017 ? SERVICE_TCP : SERVICE_AUTO;
 }
@@ -139,7 +140,7 @@ static bool decode_protocol(struct decoder *d, const struct node *n, void *out, 
 
 	if (!decode_string(d, n, &text, arg))
 		return false;
-	if (service_protocol_parse(text, p))
+	if (protocol_parse(text, p))
 		return true;
 	for (size_t i = 1; i < COUNT_OF(protocols); i++)
 		names[i - 1] = protocols[i].name;

@@ -31,7 +31,6 @@ socklen_t ip_sockaddr(struct slice s, uint16_t port, struct sockaddr_storage *ou
 bool ip_parse(struct slice s, struct ip *out);
 /* False: neither AF_INET nor AF_INET6. */
 bool ip_from_sockaddr(const struct sockaddr *sa, struct ip *out);
-bool ip_eq(const struct ip *a, const struct ip *b);
 /* `out` holds IP_TEXT_BYTES; returns it. */
 const char *ip_format(const struct ip *ip, char *out);
 

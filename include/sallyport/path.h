@@ -29,9 +29,6 @@ enum path_result {
 enum path_result path_normalize(enum path_normalization mode, struct slice target, struct arena *a,
 				struct slice *out);
 
-/* Does the path (not the query) hold %2F or %5C in either case? */
-bool path_has_escaped_slash(struct slice target);
-
 /* What stands before the first `?`; with its query, without the `?`, in *query (absent: none). */
 struct slice path_split(struct slice target, struct slice *query);
 

@@ -282,11 +282,6 @@ void access_log_write(struct access_log *l, struct worker *w, const struct excha
 		timer_set(w, &wl->flush, worker_now_ms(w) + ACCESS_LOG_FLUSH_MS, on_flush_due);
 }
 
-void access_log_flush(struct access_log *l, struct worker *w)
-{
-	hand_over(&l->workers[w->id]);
-}
-
 /* open and close */
 
 struct access_log *access_log_open(const struct proxy_settings *settings, unsigned worker_count)

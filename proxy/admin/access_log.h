@@ -33,10 +33,8 @@ void access_log_reopen(struct access_log *l);
 
 /* The file becomes that user's, who has to be able to reopen it, if it is root's. NULL is fine. */
 void access_log_give(struct access_log *l, uid_t uid);
-/* On the worker. */
+/* On the worker; what it gathered is handed over within ACCESS_LOG_FLUSH_MS. */
 void access_log_write(struct access_log *l, struct worker *w, const struct exchange *x);
-/* On the worker: hands over what waits now; it happens by itself within ACCESS_LOG_FLUSH_MS. */
-void access_log_flush(struct access_log *l, struct worker *w);
 
 struct access_log_counters {
 	unsigned long lines, dropped, bytes, write_failures;

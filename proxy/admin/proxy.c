@@ -516,12 +516,6 @@ static void on_reopen(evutil_socket_t number, short what, void *arg)
 	access_log_reopen(p->log);
 }
 
-static void on_terminate(evutil_socket_t number, short what, void *arg)
-{
-	(void)number, (void)what;
-	proxy_stop(arg);
-}
-
 /* A worker has no connections left. */
 static void on_worker_drained(evutil_socket_t fd, short what, void *arg)
 {
@@ -557,10 +551,12 @@ static void drain_worker(struct worker *w, void *arg)
 	server_drain(s, m->grace_ms);
 }
 
-void proxy_stop(struct proxy *p)
+static void on_terminate(evutil_socket_t number, short what, void *arg)
 {
+	struct proxy *p = arg;
 	struct bound *b;
 
+	(void)number, (void)what;
 	if (p->stopping) {
 		event_base_loopbreak(p->base);
 		return;

@@ -20,8 +20,6 @@ struct access_log;
 struct supervisor;
 struct tls_store;
 
-#define LISTENERS_MAX	4096
-
 /* Sockets that are bound now: one for each worker. */
 struct bound {
 	TAILQ_ENTRY(bound) link;
@@ -57,13 +55,12 @@ struct proxy {
 /* Loads and checks the documents, binds, drops privileges, starts workers and agent. FAILED: the
  * problems say why; nothing is left running. */
 enum outcome proxy_start(struct proxy *p, const char *const *paths, size_t count, struct problems *ps);
-/* Serves until proxy_stop() has drained. Returns the exit status. */
+/* Serves until SIGTERM: drains for Proxy.spec.limits.drainTimeout, then ends; at once at the second
+ * one. Returns the exit status. */
 int proxy_run(struct proxy *p);
 /* SIGHUP and `reload`: OK: the new configuration serves from here on (every worker has it when
  * `done` is called, on the main loop); FAILED: nothing changed, `done` is not called. */
 enum outcome proxy_reload(struct proxy *p, struct problems *ps, void (*done)(void *arg), void *arg);
-/* SIGTERM: drains for Proxy.spec.limits.drainTimeout, then ends; at once when called again. */
-void proxy_stop(struct proxy *p);
 
 /* Sum of one counter over all workers; `member` of struct server_counters. */
 #define proxy_count(p, member) \

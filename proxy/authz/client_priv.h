@@ -155,7 +155,6 @@ void authz_connection_flush(struct authz_connection *x);
 /* The answer to `k` is not wanted any more. */
 void authz_connection_forget(struct authz_connection *x, struct authz_check *k);
 /* DISCONNECT `status` as a courtesy, then close; sent checks are told client_lost(). */
-void authz_connection_close(struct authz_connection *x, enum spop_status status);
 /* True while the agent may still answer our DISCONNECT. */
 bool authz_connection_say_goodbye(struct authz_connection *x);
 

@@ -120,7 +120,7 @@ static void send_disconnect(struct authz_connection *x, enum spop_status status)
 			  strerror(errno));
 }
 
-void authz_connection_close(struct authz_connection *x, enum spop_status status)
+static void authz_connection_close(struct authz_connection *x, enum spop_status status)
 {
 	log_warn("authz", "agent %s: DISCONNECT %d sent: %s", x->agent->name, (int)status,
 		 spop_status_text(status));

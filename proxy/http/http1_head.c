@@ -46,7 +46,7 @@ static bool bracketed_is_valid(struct slice s, bool needs_port)
 	return rest.at[0] == ':' && port_is_valid(slice_from(rest, 1));
 }
 
-bool authority_is_valid(struct slice s, bool needs_port)
+static bool authority_is_valid(struct slice s, bool needs_port)
 {
 	size_t host = 0;
 

@@ -146,8 +146,6 @@ struct response_end {
 enum fault response_build(struct message *m, const struct head_scan *scan, char *head,
 			  const struct codec_settings *settings, struct arena *a,
 			  const struct response_context *context, struct response_end *end);
-bool method_is_known(struct slice method, const struct codec_settings *settings);
-bool authority_is_valid(struct slice authority, bool needs_port);
 /* WEBSOCKET_ACCEPT_BYTES at `out` for a sec-websocket-key (RFC 6455 4.2.2). */
 void websocket_accept(struct slice key, char *out);
 
@@ -193,7 +191,6 @@ struct http1 {
 	bool must_close;		/* the connection ends with this stream */
 	bool draining;
 	bool closing;			/* on_close() was called */
-	bool idle_told;
 };
 
 static inline struct http1 *http1_of(struct codec_stream *cs)

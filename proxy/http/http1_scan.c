@@ -30,7 +30,7 @@ static const struct slice methods[] = {
 	METHOD("UNBIND"), METHOD("UNLINK"), METHOD("UNLOCK"), METHOD("UNSUBSCRIBE"),
 };
 
-bool method_is_known(struct slice method, const struct codec_settings *settings)
+static bool method_is_known(struct slice method, const struct codec_settings *settings)
 {
 	for (size_t i = 0; i < COUNT_OF(methods); i++)
 		if (methods[i].len == method.len && bytes_eq(methods[i].at, method.at, method.len))

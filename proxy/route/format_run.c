@@ -384,7 +384,8 @@ bool format_op_is_known(enum format_op op)
 	}
 }
 
-struct slice format_value(const struct format_piece *p, const struct exchange *x, struct arena *a)
+/* Absent: `x` does not know it. */
+static struct slice format_value(const struct format_piece *p, const struct exchange *x, struct arena *a)
 {
 	struct slice value = piece_value(p, x, a);
 

@@ -248,8 +248,3 @@ void *host_map_find(const struct host_map *m, struct slice host)
 		return partial;
 	return value != NULL ? value : m->any;
 }
-
-size_t host_map_count(const struct host_map *m)
-{
-	return m->names;
-}

@@ -23,6 +23,5 @@ void *host_map_get(const struct host_map *m, struct slice pattern);
 /* The most specific pattern that covers `host` (any case, no port, no brackets), or NULL. A `*` stands
  * for at least one character. */
 void *host_map_find(const struct host_map *m, struct slice host);
-size_t host_map_count(const struct host_map *m);
 
 #endif

@@ -95,9 +95,6 @@ void route_apply_request(const struct route *r, const struct route_target *targe
 void route_apply_response(const struct route *r, const struct route_target *target,
 			  struct message *response, const struct exchange *x, struct arena *a);
 
-/* The value of one piece; absent: `x` does not know it. Literals too. For who has to escape values
- * and not the text around them. */
-struct slice format_value(const struct format_piece *p, const struct exchange *x, struct arena *a);
 /* Will this operator ever have a value in this version? Documents that use another are warned about. */
 bool format_op_is_known(enum format_op op);
 

@@ -102,7 +102,6 @@ bool sni_add_chain(struct snapshot_builder *b, struct host_map *names, struct ch
 		   const struct server_use *u);
 /* Names of a server that is not served: connections for them are refused, not given to a wildcard. */
 void sni_add_refused(struct snapshot_builder *b, struct host_map *names, const struct server_use *u);
-bool sni_is_refused(const void *value);
 
 /* diagnostics.c: what documents say together and surely do not mean. */
 void diagnose(struct snapshot_builder *b);

@@ -9,11 +9,6 @@
 /* Stands for servers that are not served: their names must not fall to a wildcard of another. */
 static struct chain refused;
 
-bool sni_is_refused(const void *value)
-{
-	return value == &refused;
-}
-
 static bool covers_all(const struct server *s)
 {
 	for (size_t i = 0; i < s->hosts.count; i++)

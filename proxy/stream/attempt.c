@@ -130,6 +130,8 @@ static struct slice attempt_number(struct stream *s)
 	return slice_make(digit, 1);
 }
 
+static const struct stream_events attempt_events;
+
 static void on_pool_ready(void *owner, struct upstream_connection *u)
 {
 	struct stream *s = owner;
@@ -303,7 +305,7 @@ static void on_request_writable(void *owner)
 		codec_resume(s->down);
 }
 
-const struct stream_events attempt_events = {
+static const struct stream_events attempt_events = {
 	.on_head = on_response_head,
 	.on_data = on_response_data,
 	.on_end = on_response_end,

@@ -13,6 +13,7 @@
 #include "proxy/authz/client.h"
 #include "proxy/http/codec.h"
 #include "proxy/net/listener.h"
+#include "proxy/net/socket.h"
 #include "proxy/net/worker.h"
 #include "proxy/snapshot/snapshot.h"
 #include "proxy/tls/tls_set.h"
@@ -110,7 +111,7 @@ struct server {
 	unsigned long connections_max;	/* this worker's share */
 	uint64_t next_connection_id;
 	bool draining;
-	char local_ip[64];		/* own address, for x-forwarded-for of loopback peers */
+	char local_ip[ADDRESS_TEXT_MAX];	/* own address, for x-forwarded-for of loopback peers */
 	struct server_counters counters;
 };
 

@@ -98,7 +98,6 @@ void attempt_cancel(struct stream *s);
 /* The downstream half has more for the upstream one. */
 size_t attempt_send(struct stream *s, struct slice bytes);
 void attempt_end(struct stream *s, struct headers *trailers);
-extern const struct stream_events attempt_events;
 
 /* local_reply.c: a response of our own; ends the attempt. `body` is borrowed until the stream ends. */
 struct local_reply {

@@ -130,7 +130,6 @@ void connection_hand_over(struct upstream_connection *u, struct pool_request *q)
 {
 	struct endpoint_pool *ep = pool_of(u->pool, u->endpoint);
 
-	u->reused = u->served > 0;
 	u->served++;
 	enter(u, CONNECTION_ACTIVE);
 	LIST_REMOVE(u, link);
@@ -283,11 +282,6 @@ void connection_open(struct pool *p, const struct cluster *c, struct endpoint *e
 struct codec *upstream_codec(struct upstream_connection *u)
 {
 	return u->codec;
-}
-
-bool upstream_was_reused(const struct upstream_connection *u)
-{
-	return u->reused;
 }
 
 struct slice upstream_local_address(struct upstream_connection *u)

@@ -31,7 +31,6 @@ struct upstream_connection {
 	struct cluster_counters *counters;	/* borrowed; while `waiting` */
 	enum connection_state state;
 	bool draining;				/* its endpoint left: not to be reused */
-	bool reused;
 	uint32_t served, served_max;		/* requests; 0: no limit */
 	int64_t idle_ms;			/* 0: for ever */
 	uint32_t local_len;

@@ -43,7 +43,6 @@ void pool_forget(struct pool *p, struct endpoint *e);
 struct codec *upstream_codec(struct upstream_connection *u);
 /* "ip:port" of our side; borrowed while the connection lives. */
 struct slice upstream_local_address(struct upstream_connection *u);
-bool upstream_was_reused(const struct upstream_connection *u);
 
 struct pool_counters {
 	atomic_ulong connects, reused, idle, active, closed_by_peer, idle_timeouts;

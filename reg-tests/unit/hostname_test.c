@@ -116,7 +116,8 @@ static void blocks_contain_what_their_bits_say(void **state)
 		assert_false(cidr_parse(slice_of(bad[i]), &c));
 	assert_int_equal(inet_pton(AF_INET6, "::ffff:192.0.2.1", &sa.sin6_addr), 1);
 	assert_true(ip_from_sockaddr((struct sockaddr *)&sa, &ip));
-	assert_true(ip_parse(SLICE("192.0.2.1"), &other) && ip_eq(&ip, &other));
+	assert_true(ip_parse(SLICE("192.0.2.1"), &other) && other.v4 == ip.v4);
+	assert_memory_equal(ip.bytes, other.bytes, sizeof(ip.bytes));
 	assert_string_equal(ip_format(&ip, text), "192.0.2.1");
 }
 

@@ -132,15 +132,6 @@ static void queries_are_split_off(void **state)
 	assert_null(query.at);
 }
 
-static void escaped_slashes_are_found(void **state)
-{
-	(void)state;
-	assert_true(path_has_escaped_slash(SLICE("/a%2fb")));
-	assert_true(path_has_escaped_slash(SLICE("/a%5C")));
-	assert_false(path_has_escaped_slash(SLICE("/a%25/b%2")));
-	assert_false(path_has_escaped_slash(SLICE("/a?%2F")));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -149,7 +140,6 @@ int main(void)
 		cmocka_unit_test(a_fragment_is_cut_off),
 		cmocka_unit_test(bad_paths_are_refused_in_every_mode),
 		cmocka_unit_test(queries_are_split_off),
-		cmocka_unit_test(escaped_slashes_are_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

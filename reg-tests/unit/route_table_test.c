@@ -53,7 +53,6 @@ static void hosts_are_found_most_specific_first(void **state)
 		else if (strcmp(found, with_any[i].expected) != 0)
 			fail_msg("%s: found %s, expected %s", with_any[i].host, found, with_any[i].expected);
 	}
-	assert_int_equal(host_map_count(m), COUNT_OF(patterns) + 1);
 	assert_ptr_equal(host_map_add(m, SLICE("a.com"), "other"), patterns[0]);
 	assert_ptr_equal(host_map_get(m, SLICE("*.a.com")), patterns[1]);
 	assert_null(host_map_get(m, SLICE("*.c.com")));

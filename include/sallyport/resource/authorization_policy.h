@@ -71,9 +71,6 @@ struct authorization_policy {
 	LIST(struct policy_rule) rules;	/* none: never matches */
 };
 
-/* "ALLOW", "DENY", … */
-const char *policy_action_name(enum policy_action action);
-
 /* NULL: at least one error was added. `spec` may be NULL (absent): ALLOW without rules. */
 struct authorization_policy *authorization_policy_decode(struct decoder *d,
 							 const struct node *spec,

@@ -10,13 +10,12 @@
 
 #include "sallyport/decode.h"
 
-/* port.protocol as written; upper case in gateway_protocol_name[]. */
+/* port.protocol as written. */
 enum gateway_protocol {
 	GATEWAY_HTTP, GATEWAY_HTTP2, GATEWAY_GRPC, GATEWAY_GRPC_WEB, GATEWAY_HTTP_PROXY, GATEWAY_HTTPS,
 	GATEWAY_TLS, GATEWAY_TCP, GATEWAY_MONGO, GATEWAY_REDIS, GATEWAY_MYSQL,
 	GATEWAY_PROTOCOL_COUNT
 };
-extern const char *const gateway_protocol_name[GATEWAY_PROTOCOL_COUNT + 1];
 
 /* What a server is after protocol and TLS mode have been read together (D1). */
 enum server_family {

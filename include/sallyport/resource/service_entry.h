@@ -53,8 +53,6 @@ struct service_entry {
 struct service_entry *service_entry_decode(struct decoder *d, const struct node *spec,
 					   const struct meta *meta);
 
-/* Protocol by its name (9.1, any case); false: unknown. "" is SERVICE_AUTO. */
-bool service_protocol_parse(struct slice s, enum service_protocol *out);
 /* Of a Service's port (9.2). */
 enum service_protocol service_protocol_guess(struct slice protocol, struct slice app_protocol,
 					     struct slice name, uint32_t number);
