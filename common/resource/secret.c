@@ -197,3 +197,8 @@ struct slice secret_value(const struct secret *s, const char *key)
 {
 	return string_entries_find(s->data.items, s->data.count, key);
 }
+
+struct slice config_map_value(const struct config_map *m, const char *key)
+{
+	return string_entries_find(m->data.items, m->data.count, key);
+}

@@ -277,8 +277,8 @@ static void secrets_are_decoded_and_overlaid(void **state)
 	assert_int_equal(secret_value(s, "empty").len, 0);
 	assert_int_equal(secret_value(s, "digits").len, 3);
 	assert_null(secret_value(s, "ca.crt").at);
-	assert_string_equal(string_entries_find(m->data.items, m->data.count, "ca.crt").at, "pem");
-	assert_memory_equal(string_entries_find(m->data.items, m->data.count, "bin").at, "\0\1", 2);
+	assert_string_equal(config_map_value(m, "ca.crt").at, "pem");
+	assert_memory_equal(config_map_value(m, "bin").at, "\0\1", 2);
 	done(&r);
 }
 

@@ -29,5 +29,6 @@ struct config_map *config_map_decode(struct decoder *d, const struct node *root,
 
 /* Absent slice: no such key. */
 struct slice secret_value(const struct secret *s, const char *key);
+struct slice config_map_value(const struct config_map *m, const char *key);
 
 #endif
