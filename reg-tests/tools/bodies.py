@@ -84,6 +84,8 @@ class Messages:
         assert self.data.startswith(what), self.data[:20]
         self.data = self.data[len(what):]
 
+    total = crc = 0
+
     def take(self, left):
         while left > 0:
             if not self.data:
@@ -121,10 +123,11 @@ def framing(total, chunked):
 
 class Origin:
     """/up reads and tells the sum; /down sends; /stall reads only when released; /early answers the
-    head alone; /half leaves in the middle of its response."""
+    head alone; /wait says 103 and no more; /half leaves in the middle of its response."""
 
     def __init__(self, path):
         self.release = threading.Event()
+        self.waiting = threading.Event()       # at /wait
         self.begun = threading.Semaphore(0)    # requests
         self.ended = threading.Semaphore(0)    # connections
         self.sent = [0]
@@ -170,6 +173,10 @@ class Origin:
             s.sendall(f"HTTP/1.1 200 OK\r\n{framing(total, chunked)}\r\n\r\n".encode())
             self.sent[0] = 0
             send_body(s, total, chunked, self.sent)
+        elif kind == "wait":
+            s.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+            self.waiting.set()
+            messages.more()
         elif kind == "early":
             s.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 6\r\n\r\nenough")
             while s.recv(MB):
@@ -295,6 +302,7 @@ def pressure(edge, origin):
             total = 20 * MB
             slow_reader(edge, origin, tls, chunked, total, name)
             slow_origin(edge, origin, tls, chunked, total, name)
+    pipelined(edge, origin)
 
 
 def idle_now(edge, name):
@@ -347,6 +355,37 @@ def slow_origin(edge, origin, tls, chunked, total, name):
     expect(answer, [sum_of(total)], name)
 
 
+def pipelined(edge, origin):
+    """Requests behind one that is in progress wait with the client."""
+    count = 10000
+    origin.release.clear()
+    sent = [0]
+
+    def work(s):
+        view = memoryview(request("/up", f"A: {'a' * 500}\r\n") * count)
+        while view:
+            n = s.send(view[:MB])
+            view = view[n:]
+            sent[0] += n
+
+    with edge.connect(False) as s:
+        s.sendall(request("/stall"))
+        worker = threading.Thread(target=work, args=(s,))
+        worker.start()
+        paused = settle(lambda: sent[0])
+        print(f"requests behind one in progress: the client waits after {paused} bytes")
+        if not 0 < paused < PAUSED_MAX:
+            sys.exit(f"{paused} bytes of pipelined requests were taken")
+        idle_now(edge, "pipelined requests")
+        origin.release.set()
+        messages = Messages(s)
+        for i in range(count + 1):
+            line, fields = messages.head()
+            expect(line, "HTTP/1.1 200 OK", f"answer {i}")
+            messages.take(int(fields["content-length"]))
+        worker.join(PATIENCE)
+
+
 def ended(origin, wanted):
     """The next connection of the upstream ends like this."""
     if not origin.ended.acquire(timeout=PATIENCE):
@@ -371,6 +410,7 @@ def cut(edge, origin):
             cut_upload(edge, origin, tls, chunked)
             cut_download(edge, origin, tls, chunked)
             early_answer(edge, origin, tls, chunked)
+            cut_waiting(edge, origin, tls)
             with edge.connect(tls) as s:
                 s.sendall(request(f"/half/{'chunked' if chunked else 'length'}"))
                 incomplete(s, "half a response")
@@ -401,6 +441,20 @@ def cut_download(edge, origin, tls, chunked):
     ended(origin, "ended within a response")
     edge.logged(path=f"/down/{'chunked' if chunked else 'length'}/{VOLUME}", response_code=200,
                 response_flags="DC", response_code_details="downstream_remote_disconnect")
+
+
+def cut_waiting(edge, origin, tls):
+    """A client that resets its connection (it leaves bytes unread) does not wait for an answer."""
+    path = f"/wait/{tls}"
+    origin.waiting.clear()
+    with edge.connect(tls) as s:
+        s.sendall(request(path))
+        if not origin.waiting.wait(PATIENCE):
+            sys.exit("the request did not reach the upstream")
+        select.select([s], [], [], PATIENCE)    # 103, or before it what TLS has to say
+    ended(origin, "ended within a request")
+    edge.logged(path=path, response_code=0, response_flags="DC",
+                response_code_details="downstream_remote_disconnect")
 
 
 def early_answer(edge, origin, tls, chunked):
