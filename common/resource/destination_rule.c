@@ -143,19 +143,15 @@ struct destination_rule *destination_rule_decode(struct decoder *d, const struct
 						 const struct meta *meta)
 {
 	struct destination_rule *r = arena_new(d->arena, struct destination_rule);
-	const struct node *host;
 
 	r->meta = meta;
-	r->where = r->host_where = meta->where;
+	r->where = meta->where;
 	meta_check_annotations(d, meta);
 	if (spec == NULL || spec->kind == NODE_NULL) {
 		decode_error(d, spec, "is missing: a DestinationRule needs a host");
 		return r;
 	}
 	decode_mapping(d, spec, spec_fields, r);
-	host = node_get(spec, "host");
-	if (host != NULL)
-		r->host_where = host->where;
 	check_selector(d, spec, r);
 	return r;
 }

@@ -274,7 +274,6 @@ static void activate(struct proxy *p, struct snapshot *s, struct tls_set *tls)
 
 	p->snapshot = s;
 	p->serial = s->serial;
-	p->loaded_wall_us = clock_wall_us();
 	cluster_registry_activate(p->clusters, s->clusters.items, s->clusters.count);
 	tls_store_activate(p->secrets, tls);
 	switch_workers(p, s, tls);
@@ -482,7 +481,6 @@ enum outcome proxy_start(struct proxy *p, const char *const *paths, size_t count
 		supervisor_await(p->agent, AGENT_LISTEN_MS);
 	for (unsigned i = 0; i < p->worker_count; i++)
 		worker_start(p->workers[i]);
-	p->started = true;
 	activate(p, s, tls_set_create(p->secrets, s));
 	open_admin(p);
 	return OK;

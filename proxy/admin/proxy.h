@@ -47,8 +47,8 @@ struct proxy {
 	struct admin_socket *admin;	/* owned */
 	uint64_t serial;		/* loads that succeeded */
 	unsigned long reloads_failed;
-	int64_t started_wall_us, loaded_wall_us;
-	bool started, stopping;
+	int64_t started_wall_us;
+	bool stopping;
 	unsigned drained;		/* workers without connections left */
 };
 

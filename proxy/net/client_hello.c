@@ -125,7 +125,6 @@ static bool read_alpn(struct cursor body, struct client_hello *out)
 {
 	struct cursor list = take_vector(&body, 2);
 
-	out->has_alpn = true;
 	while (list.left > 0) {
 		struct cursor name = take_vector(&list, 1);
 		struct slice text = slice_make(name.at, name.left);

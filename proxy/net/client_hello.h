@@ -23,7 +23,6 @@ struct client_hello {
 	char name[SERVER_NAME_MAX + 1];	/* lower case, NUL-terminated; "" none */
 	uint8_t name_len;
 	bool offers_h2, offers_http11;	/* ALPN */
-	bool has_alpn;
 };
 
 enum client_hello_result client_hello_parse(struct slice peeked, struct client_hello *out);

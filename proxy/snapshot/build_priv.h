@@ -36,7 +36,6 @@ struct bound_gateway {
 	struct slice id;		/* "namespace/name" */
 	LIST(struct bound_service *) services;	/* in the order of spec/virtual-service.md 4.4 */
 	size_t services_room;
-	bool attached;			/* a service has a host in common with a server */
 };
 
 /* A server that takes part in a listener. */

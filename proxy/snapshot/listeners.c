@@ -17,7 +17,7 @@ struct draft {
 	uint32_t bound;
 	bool mapped;
 	enum plain_kind plain;
-	const struct server_use *plain_owner, *tls_owner;	/* the first of each; for warnings */
+	const struct server_use *plain_owner;	/* the first; for warnings */
 	struct name_map claimed;	/* "ns/host" of servers with a tls block -> struct server_use */
 	LIST(struct server_use *) servers;	/* accepted */
 	size_t room;

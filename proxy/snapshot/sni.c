@@ -113,7 +113,7 @@ void sni_add_refused(struct snapshot_builder *b, struct host_map *names, const s
 
 		if (!overlaps(u, s))
 			continue;
-		s->reaches_host = u->gateway->attached = true;
+		s->reaches_host = true;
 		add_passthrough(names, u, s->service);
 	}
 }

@@ -25,7 +25,6 @@ struct assembly {
 	size_t drafts_room;
 	/* what is being added */
 	struct bound_service *service;
-	struct bound_gateway *gateway;
 	const struct server *server;
 	const struct route_block *block;
 };
@@ -221,7 +220,7 @@ static void take_domain(void *arg, struct slice domain)
 	struct assembly *x = arg;
 	struct draft *d;
 
-	x->service->reaches_host = x->gateway->attached = true;
+	x->service->reaches_host = true;
 	if (x->block->routes.count == 0)
 		return;
 	d = draft_of(x, domain);
@@ -238,7 +237,6 @@ static void take_domain(void *arg, struct slice domain)
 
 static void add_server(struct assembly *x, const struct server_use *u)
 {
-	x->gateway = u->gateway;
 	x->server = u->server;
 	for (size_t i = 0; i < u->gateway->services.count; i++) {
 		const struct static_filter f = { u->gateway->services.items[i]->service, u->gateway,

@@ -364,7 +364,6 @@ static size_t on_request_data(void *owner, struct slice bytes)
 	s->x.bytes_received += taken;
 	if (taken > 0)
 		stream_touch(s);
-	s->waiting_to_send_up = taken < bytes.len;
 	return taken;
 }
 

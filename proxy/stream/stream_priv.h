@@ -42,7 +42,6 @@ struct stream {
 	const struct message *as_asked;		/* before a verdict changed it; NULL: none did */
 	bool request_ended;			/* its end was received */
 	bool response_started;			/* the final head was sent */
-	bool waiting_to_send_up;		/* data was offered and not taken: resume when it can be */
 
 	/* the decision */
 	const struct virtual_host *host;
@@ -62,7 +61,6 @@ struct stream {
 	struct endpoint *tried[STREAM_TRIED_MAX];
 	unsigned attempts, tried_count;
 	bool applied;				/* request operations of the route were done */
-	bool up_head_sent, up_ended;
 	bool expects_continue;			/* client waits for 100 before it sends the body */
 	int64_t attempt_us;			/* when the head was sent upstream */
 	struct message answer;			/* the response head sent downstream */

@@ -26,7 +26,7 @@ struct dns_tcp_job {
 	struct sockaddr_in server;
 	dns_tcp_done *done;
 	void *arg;
-	bool cancelled, finished;		/* guarded by `jobs_lock` */
+	bool cancelled;				/* guarded by `jobs_lock` */
 	/* the thread's until it has finished */
 	enum resolved outcome;
 	struct sockaddr_storage *addresses;	/* owned */
@@ -193,7 +193,6 @@ static void *run_job(void *arg)
 	query(j);
 	pthread_mutex_lock(&jobs_lock);
 	jobs--;
-	j->finished = true;
 	cancelled = j->cancelled;
 	if (!cancelled && event_base_once(j->base, -1, EV_TIMEOUT, on_job_done, j, &now) != 0)
 		fatal("event_base_once: out of memory");

@@ -183,7 +183,6 @@ struct destination_rule {
 	const struct meta *meta;
 	struct where where;
 	struct slice host;			/* lower case, as written; expand by 4.1 */
-	struct where host_where;
 	struct traffic_policy *policy;
 	LIST(struct subset) subsets;
 	struct export_to export_to;
