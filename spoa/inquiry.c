@@ -387,6 +387,18 @@ static void park(struct inquiry *q)
 	t->options->on_unknown_revision(t->options->arg);
 }
 
+/* Once for a revision, however many requests come with it. */
+static void complain_of_revision(struct spoa_thread *t, struct slice rev)
+{
+	if (rev.len >= SPOA_REVISION_MAX || slice_eq(rev, slice_of(t->missed)))
+		return;
+	memcpy(t->missed, rev.at, rev.len);
+	t->missed[rev.len] = '\0';
+	log_warn("agent", "a proxy that serves revision %.*s is refused: the documents here are revision "
+		 "%.*s; give both the same documents, in the same order", SLICE_ARG(rev),
+		 SLICE_ARG(t->rules->rev));
+}
+
 void inquiry_retry_parked(struct spoa_thread *t)
 {
 	struct inquiry *q, *next;
@@ -398,6 +410,7 @@ void inquiry_retry_parked(struct spoa_thread *t)
 			judge(q);
 		} else if (spoa_thread_now_ms(t) >= q->check.deadline_ms) {
 			unpark(q);
+			complain_of_revision(t, q->question.rev);
 			refuse(q, SERVER_ERROR_STATUS, SLICE("error"));
 		}
 	}

@@ -83,6 +83,7 @@ struct spoa_thread {
 	unsigned long load;			/* number of the load that said what `rules` are */
 	char outdated[SPOA_OUTDATED_MAX][SPOA_REVISION_MAX];	/* known to be no newer than `rules` */
 	unsigned next_outdated;
+	char missed[SPOA_REVISION_MAX];		/* the last one that was complained of */
 	struct spoa_connection_list connections, to_flush, dead;
 	struct inquiry_list spare, parked;	/* parked: for a revision not loaded yet */
 	size_t spare_count;
