@@ -85,3 +85,8 @@ nothing_slipped() {
 			fail "no request of the kind $kind was judged: $(cat "$report")"
 	done
 }
+
+# use_agent ADDRESS: the edge asks the agent there and starts none.
+use_agent() {
+	sed -i "s,^  workers: .*,&\n  authz: {address: \"$1\"}," conf/edge.yaml
+}
