@@ -192,7 +192,6 @@ static void a_rule_decodes_with_its_defaults(void **state)
 	r = doc.object;
 	assert_int_equal(doc.problems.errors, 0);
 	assert_true(slice_eq(r->host, SLICE("reviews.shop")));
-	assert_int_equal(r->host_where.column, 7);
 	assert_int_equal(r->policy->load_balancer->simple, LB_ROUND_ROBIN);
 	assert_int_equal(r->policy->load_balancer->warmup->duration_ms, 60000);
 	assert_true(r->policy->load_balancer->warmup->minimum_percent == 10);
