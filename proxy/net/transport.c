@@ -307,7 +307,9 @@ void transport_flush(struct transport *t)
 
 		buffer_consume(t->worker, &t->out, transport_write(t, &iov, 1));
 	}
-	if (t->shut && t->writable && buffer_len(&t->out) == 0 && buffer_len(&t->raw_out) == 0)
+	if (t->shut && t->ssl != NULL)
+		tls_shutdown(t);
+	if (t->shut && t->writable && transport_pending(t) == 0)
 		send_fin(t);
 }
 
@@ -315,8 +317,6 @@ void transport_shutdown(struct transport *t)
 {
 	if (t->shut || t->dead)
 		return;
-	if (t->ssl != NULL)
-		tls_shutdown(t);
 	t->shut = true;
 	worker_flush_later(t->worker, t);
 }

@@ -54,6 +54,7 @@ struct transport {
 	bool dead;			/* failed or closed */
 	bool flush_asked, want_writable;
 	bool shut, shut_sent;		/* our FIN is due after `out`; was sent */
+	bool notified;			/* and so was close_notify */
 	bool closed_told;
 	bool local_failure;		/* a connect failed on our side: no descriptor, no port */
 	int saved_errno;
@@ -87,6 +88,12 @@ void transport_queue(struct transport *t, struct slice s);
  * without a copy. Returns how much; less than all means on_writable() follows. */
 size_t transport_send(struct transport *t, struct slice s);
 void transport_flush(struct transport *t);
+/* Bytes that the kernel has not taken yet. */
+static inline size_t transport_pending(const struct transport *t)
+{
+	return buffer_len(&t->out) + buffer_len(&t->raw_out);
+}
+
 /* FIN (and close_notify) after what is queued. */
 void transport_shutdown(struct transport *t);
 void transport_close(struct transport *t);

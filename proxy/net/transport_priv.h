@@ -17,6 +17,7 @@ size_t transport_write(struct transport *t, const struct iovec *iov, int count);
 enum outcome tls_fill(struct transport *t, size_t want);
 size_t tls_send(struct transport *t, struct slice s);
 void tls_flush(struct transport *t);
+/* close_notify, once nothing is left to be sealed before it. */
 void tls_shutdown(struct transport *t);
 /* Goes on with the handshake; on_connected() when it ended. */
 void tls_handshake(struct transport *t);

@@ -195,10 +195,13 @@ size_t tls_send(struct transport *t, struct slice s)
 	return taken;
 }
 
+/* The peer's close_notify is not waited for. */
 void tls_shutdown(struct transport *t)
 {
-	tls_flush(t);
-	if (!t->handshaking && buffer_len(&t->out) == 0)
-		SSL_shutdown(t->ssl);	/* queues close_notify; the peer's is not waited for */
+	if (t->notified || t->dead || t->handshaking || buffer_len(&t->out) > 0)
+		return;
+	t->notified = true;
+	SSL_shutdown(t->ssl);
 	ERR_clear_error();
+	tls_flush(t);
 }

@@ -13,6 +13,8 @@
 #include "proxy/stream/stream.h"
 #include "proxy/tls/peer_identity.h"
 
+#define LINGER_STALL_MS	30000	/* without a byte of the last response written */
+
 /* What the connection is doing, and what its timer waits for. */
 enum phase {
 	PHASE_HELLO,		/* the ClientHello is not complete */
@@ -37,6 +39,7 @@ struct downstream {
 	bool draining;
 	uint64_t id;
 	size_t discarded;			/* while lingering */
+	uint64_t lingered_out;			/* bytes written when its timer was set */
 	struct sockaddr_storage peer, local;
 	struct client_hello hello;
 	struct peer_identity *identity;		/* owned; NULL: it showed no certificate */
@@ -92,24 +95,49 @@ void downstream_close(struct downstream *d)
 	worker_bury(s->worker, &d->grave, bury);
 }
 
+/* Time for our FIN to arrive; a peer that has said its last word is not waited for. */
+static void wait_for_peer(struct downstream *d)
+{
+	int64_t close_ms = limits_of(d)->delayed_close_ms;
+
+	set_timer(d, d->transport.eof || close_ms == 0 ? 1 : close_ms);
+}
+
+/* What is queued may take its time as long as it moves; on_writable() tells when all of it went. */
+static bool is_still_writing(struct downstream *d)
+{
+	struct transport *t = &d->transport;
+
+	if (t->dead || transport_pending(t) == 0 || t->bytes_out == d->lingered_out)
+		return false;
+	d->lingered_out = t->bytes_out;
+	t->want_writable = true;
+	set_timer(d, LINGER_STALL_MS);
+	return true;
+}
+
 /* Our FIN after what is queued, then the peer's words are discarded for a while, so that it sees the
  * reply and not a reset (spec/http.md 24.5). */
 static void linger(struct downstream *d)
 {
+	struct transport *t = &d->transport;
+
 	if (d->phase >= PHASE_LINGER)
 		return;
 	d->phase = PHASE_LINGER;
-	transport_shutdown(&d->transport);
-	/* A peer that has said its last word is not waited for. */
-	set_timer(d, d->transport.eof || limits_of(d)->delayed_close_ms == 0 ? 1 :
-		  limits_of(d)->delayed_close_ms);
-	buffer_release(d->server->worker, &d->transport.in);
+	transport_shutdown(t);
+	wait_for_peer(d);
+	buffer_release(d->server->worker, &t->in);
+	if (t->readable)	/* no edge tells of what is there already */
+		worker_resume_later(d->server->worker, t);
 }
 
 static void on_timer(struct timer *t)
 {
 	struct downstream *d = container_of(t, struct downstream, timer);
 
+	if (d->phase == PHASE_LINGER && is_still_writing(d))
+		return;
 	if (d->phase == PHASE_HTTP && d->streams > 0)
 		return;		/* the stream has its own */
 	if (d->phase == PHASE_HTTP && buffer_len(&d->transport.in) > 0) {
@@ -139,7 +167,8 @@ static void discard_input(struct downstream *d)
 		if (d->discarded > (size_t)limits_of(d)->linger_bytes)
 			break;
 	}
-	if (got != AGAIN)
+	/* Closing now would cut off what is on its way; the write that ends it sets the timer anew. */
+	if (got != AGAIN && (t->dead || transport_pending(t) == 0))
 		downstream_close(d);
 }
 
@@ -317,6 +346,8 @@ static void on_downstream_writable(void *owner)
 
 	if (d->codec != NULL && d->phase == PHASE_HTTP)
 		d->codec->ops->writable(d->codec);
+	else if (d->phase == PHASE_LINGER)
+		wait_for_peer(d);
 }
 
 static void on_downstream_connected(void *owner, enum outcome how)
