@@ -74,12 +74,12 @@ counted() {
 	echo "${n:-0}"
 }
 
-# nothing_slipped REPORT KIND …: no request of these kinds had any answer but a refusal.
+# nothing_slipped REPORT KIND …: no request of these kinds had any answer but a refusal, if any.
 nothing_slipped() {
 	report=$1
 	shift
 	for kind in "$@"; do
-		! grep "^$kind " "$report" | grep -v -E "^$kind (401|403|503|gap_ms) " ||
+		! grep "^$kind " "$report" | grep -v -E "^$kind (401|403|503|lost|gap_ms) " ||
 			fail "requests of the kind $kind were not refused: $(cat "$report")"
 		[ "$(counted "$report" "$kind" 401)" -gt 0 ] || [ "$(counted "$report" "$kind" 403)" -gt 0 ] ||
 			fail "no request of the kind $kind was judged: $(cat "$report")"
