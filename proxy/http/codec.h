@@ -83,6 +83,34 @@ struct stream_events {
 	void (*on_writable)(void *owner);
 };
 
+/* What a peer may not do too often on HTTP/2 (spec/http.md 19). X(identifier, what is counted) */
+#define HTTP2_LIMITS(X) \
+	X(http2_protocol_errors, "HTTP/2 connections ended: protocol error") \
+	X(http2_premature_resets, "HTTP/2 connections ended: most streams reset before a response") \
+	X(http2_reset_floods, "HTTP/2 connections ended: RST_STREAM received too often") \
+	X(http2_violation_floods, "HTTP/2 connections ended: too many malformed streams") \
+	X(http2_continuation_floods, "HTTP/2 connections ended: too many CONTINUATION frames") \
+	X(http2_header_bombs, "HTTP/2 connections ended: header block beyond twice its limit") \
+	X(http2_table_churns, "HTTP/2 connections ended: too many HPACK table size updates") \
+	X(http2_empty_frames, "HTTP/2 connections ended: frames without content") \
+	X(http2_ping_floods, "HTTP/2 connections ended: PING received too often") \
+	X(http2_settings_floods, "HTTP/2 connections ended: SETTINGS received too often") \
+	X(http2_priority_floods, "HTTP/2 connections ended: PRIORITY received too often") \
+	X(http2_window_floods, "HTTP/2 connections ended: WINDOW_UPDATE received too often") \
+	X(http2_glitches, "HTTP/2 connections ended: too many frames of no meaning") \
+	X(http2_frame_overheads, "HTTP/2 connections ended: too little content in too many frames") \
+	X(http2_queue_floods, "HTTP/2 connections ended: too many frames wait to be sent") \
+	X(http2_settings_timeouts, "HTTP/2 connections ended: SETTINGS not acknowledged") \
+	X(http2_header_timeouts, "HTTP/2 connections ended: header block not complete in time") \
+	X(http2_stalled_streams, "HTTP/2 streams reset: no room for the response in time")
+
+enum http2_limit {
+#define X(id, text) HTTP2_LIMIT_##id,
+	HTTP2_LIMITS(X)
+#undef X
+	HTTP2_LIMIT_COUNT
+};
+
 /* What a connection hears of its codec. */
 struct codec_events {
 	/* Server: a request begins (its head is complete, or refused). Gives the owner and the arena
@@ -99,6 +127,8 @@ struct codec_events {
 	/* The connection is of no more use: to be closed once what is queued was written. `lingering`:
 	 * shut down the write side, then discard input for the delayed-close time (spec 24.5). */
 	void (*on_close)(void *connection, bool lingering);
+	/* HTTP/2: the peer went beyond it; to be counted. May be NULL. */
+	void (*on_limit)(void *connection, enum http2_limit which);
 };
 
 struct codec_settings {
@@ -113,10 +143,16 @@ struct codec_settings {
 	bool tls;					/* server: scheme of requests is https */
 	const struct slice *extra_methods;		/* accepted beside those of spec/http.md 2 */
 	uint32_t extra_method_count;
+	/* HTTP/2 alone (spec/http.md 17, 19, 25, 32) */
+	uint32_t concurrent_streams;			/* announced: 100 */
+	uint32_t connection_streams;			/* then the connection drains: 10000 */
+	int64_t head_ms;				/* a header block that has begun; 0: off */
+	int64_t drain_grace_ms;				/* between both words of a drain */
 };
 
 struct codec_ops {
 	const char *name;	/* "HTTP/1.1", "HTTP/2" */
+	bool multiplexed;	/* many streams at once; after drain() on_close() follows by itself */
 	/* Parses what the transport's input buffer holds, as far as it can now, and consumes it.
 	 * After on_close() everything is discarded. */
 	void (*feed)(struct codec *c);
@@ -183,6 +219,14 @@ struct codec *http1_server(struct transport *t, const struct codec_settings *set
 			   const struct codec_events *events, void *connection);
 struct codec *http1_client(struct transport *t, const struct codec_settings *settings,
 			   const struct codec_events *events, void *connection);
+
+/* HTTP/2 (http2.c), server role: `preface` and all that follows is still to be fed. */
+struct codec *http2_server(struct transport *t, const struct codec_settings *settings,
+			   const struct codec_events *events, void *connection);
+
+/* How far `bytes` agree with the 24 bytes that HTTP/2 begins with. */
+enum preface { PREFACE_OTHER, PREFACE_MORE, PREFACE_HTTP2 };
+enum preface http2_preface(struct slice bytes);
 
 static inline void codec_feed(struct codec *c)
 {

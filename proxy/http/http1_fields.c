@@ -238,7 +238,7 @@ enum fault fields_strip_hop_by_hop(struct message *m, bool is_request,
 }
 
 /* What would change a message that was judged already, or its framing. */
-static bool is_forbidden_trailer(struct slice name)
+bool fields_forbidden_trailer(struct slice name)
 {
 	static const struct slice others[] = {
 		{ "content-encoding", 16 }, { "content-range", 13 }, { "set-cookie", 10 },
@@ -271,7 +271,7 @@ struct headers *fields_trailers(char *at, char *end, uint32_t count, struct aren
 	headers_init(h, a, count);
 	while (at < end) {
 		at = split_line(at, end, &name, &value);
-		if (!is_forbidden_trailer(name))
+		if (!fields_forbidden_trailer(name))
 			headers_add(h, name, value);
 	}
 	return h->count > 0 ? h : NULL;

@@ -46,7 +46,7 @@ static bool bracketed_is_valid(struct slice s, bool needs_port)
 	return rest.at[0] == ':' && port_is_valid(slice_from(rest, 1));
 }
 
-static bool authority_is_valid(struct slice s, bool needs_port)
+bool authority_is_valid(struct slice s, bool needs_port)
 {
 	size_t host = 0;
 
@@ -185,8 +185,7 @@ static bool has_body(const struct message *m)
 	       (m->framing == FRAMING_LENGTH && m->content_length > 0);
 }
 
-/* Only its one legal form means anything, and only with a body. */
-static enum fault take_expect(struct message *m)
+enum fault request_expect(struct message *m)
 {
 	struct slice value = headers_joined(&m->headers, SLICE("expect"), m->headers.arena);
 
@@ -259,7 +258,7 @@ enum fault request_build(struct message *m, const struct head_scan *scan, char *
 	if (fault == FAULT_NONE)
 		fault = fields_strip_hop_by_hop(m, true, settings, &facts);
 	if (fault == FAULT_NONE)
-		fault = take_expect(m);
+		fault = request_expect(m);
 	if (fault == FAULT_NONE)
 		fault = take_upgrade(m, &facts);
 	*persists = facts_persist(&facts, m->version);

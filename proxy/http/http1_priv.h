@@ -126,6 +126,7 @@ enum fault fields_strip_hop_by_hop(struct message *m, bool is_request,
 /* Content-Length as written to m->framing and m->content_length. */
 enum fault fields_length(struct message *m, struct slice value);
 /* Trailers: those that may be there, or NULL for none; in `a`. */
+bool fields_forbidden_trailer(struct slice name);
 struct headers *fields_trailers(char *at, char *end, uint32_t count, struct arena *a);
 
 /* `head` is the arena's own copy, writable; the message's slices point into it. *persists: the
@@ -146,6 +147,9 @@ struct response_end {
 enum fault response_build(struct message *m, const struct head_scan *scan, char *head,
 			  const struct codec_settings *settings, struct arena *a,
 			  const struct response_context *context, struct response_end *end);
+/* Expect: only its one legal form means anything, and only with a body. */
+enum fault request_expect(struct message *m);
+bool authority_is_valid(struct slice authority, bool needs_port);
 /* WEBSOCKET_ACCEPT_BYTES at `out` for a sec-websocket-key (RFC 6455 4.2.2). */
 void websocket_accept(struct slice key, char *out);
 

@@ -33,7 +33,10 @@ struct free_list {
 	uint32_t count;
 };
 
-enum worker_kind { WORKER_STREAM, WORKER_DOWNSTREAM, WORKER_UPSTREAM, WORKER_HTTP1, WORKER_KIND_COUNT };
+enum worker_kind {
+	WORKER_STREAM, WORKER_DOWNSTREAM, WORKER_UPSTREAM, WORKER_HTTP1, WORKER_HTTP2, WORKER_HTTP2_STREAM,
+	WORKER_KIND_COUNT
+};
 
 /* Something to free once the loop turn is over. */
 struct grave {

@@ -19,6 +19,7 @@
 enum phase {
 	PHASE_HELLO,		/* the ClientHello is not complete */
 	PHASE_HANDSHAKE,
+	PHASE_PREFACE,		/* the first bytes will tell HTTP/2 from HTTP/1; timer: head of a request */
 	PHASE_HTTP,		/* timer: head of a request, or idle */
 	PHASE_LINGER,		/* our FIN is out or on its way; input is discarded */
 	PHASE_CLOSED,
@@ -37,6 +38,7 @@ struct downstream {
 	enum phase phase;
 	unsigned streams;			/* in progress */
 	bool draining;
+	bool begun;				/* bytes came that may be a preface */
 	uint64_t id;
 	size_t discarded;			/* while lingering */
 	uint64_t lingered_out;			/* bytes written when its timer was set */
@@ -132,6 +134,31 @@ static void linger(struct downstream *d)
 		worker_resume_later(d->server->worker, t);
 }
 
+/* HTTP/2 says so first, and closes by itself. */
+static void end_idle(struct downstream *d)
+{
+	if (d->codec->ops->multiplexed)
+		downstream_drain(d);
+	else
+		linger(d);
+}
+
+static void start_codec(struct downstream *d, bool http2);
+
+/* Bytes that may still become either are the beginning of an HTTP/1 head that came too slowly. */
+static void expire_preface(struct downstream *d)
+{
+	if (buffer_len(&d->transport.in) == 0) {
+		count_up(&d->server->counters.idle_timeouts, 1);
+		linger(d);
+		return;
+	}
+	count_up(&d->server->counters.header_timeouts, 1);
+	start_codec(d, false);
+	codec_feed(d->codec);
+	d->codec->ops->expire(d->codec);
+}
+
 static void on_timer(struct timer *t)
 {
 	struct downstream *d = container_of(t, struct downstream, timer);
@@ -148,7 +175,10 @@ static void on_timer(struct timer *t)
 		}
 	} else if (d->phase == PHASE_HTTP) {
 		count_up(&d->server->counters.idle_timeouts, 1);
-		linger(d);
+		end_idle(d);
+		return;
+	} else if (d->phase == PHASE_PREFACE) {
+		expire_preface(d);
 		return;
 	}
 	if (d->phase == PHASE_HANDSHAKE || d->phase == PHASE_HELLO)
@@ -186,12 +216,42 @@ static void watch_head(struct downstream *d)
 
 static void pump(struct downstream *d)
 {
+	/* What the codec left for this turn. */
+	if (d->codec->ops->multiplexed && buffer_len(&d->transport.in) > 0)
+		codec_feed(d->codec);
 	codec_pump(d->codec);
 	/* A reset found by reading is told to the codec alone; the connection is ours to end. */
 	if (d->transport.dead)
 		downstream_close(d);
 	else
 		watch_head(d);
+}
+
+/* Reads until it is known what is spoken; the codec then goes on with the same bytes. */
+static void read_preface(struct downstream *d)
+{
+	enum preface how = PREFACE_MORE;
+	enum outcome got = OK;
+
+	while (how == PREFACE_MORE && (got = transport_fill(&d->transport, 0)) == OK)
+		how = http2_preface(buffer_slice(&d->transport.in));
+	if (got == FAILED) {
+		downstream_close(d);
+		return;
+	}
+	if (got == AGAIN) {
+		if (buffer_len(&d->transport.in) > 0 && limits_of(d)->request_header_ms > 0 && !d->begun) {
+			d->begun = true;
+			set_timer(d, limits_of(d)->request_header_ms);
+		}
+		return;
+	}
+	start_codec(d, how == PREFACE_HTTP2);
+	codec_feed(d->codec);
+	if (got == CLOSED && d->phase == PHASE_HTTP)
+		d->codec->ops->eof(d->codec);
+	if (d->phase == PHASE_HTTP)
+		pump(d);
 }
 
 /* codec events */
@@ -216,8 +276,8 @@ static void on_codec_idle(void *connection)
 	if (d->phase != PHASE_HTTP)
 		return;
 	/* What was read ahead may be the beginning of a head. */
-	set_timer(d, buffer_len(&d->transport.in) > 0 ? limits_of(d)->request_header_ms :
-							 limits_of(d)->idle_ms);
+	set_timer(d, !d->codec->ops->multiplexed && buffer_len(&d->transport.in) > 0 ?
+		  limits_of(d)->request_header_ms : limits_of(d)->idle_ms);
 }
 
 static void on_codec_close(void *connection, bool lingering)
@@ -234,22 +294,59 @@ static void on_codec_wants_input(void *connection)
 		pump(d);
 }
 
+static void on_codec_limit(void *connection, enum http2_limit which)
+{
+	struct server_counters *c = &((struct downstream *)connection)->server->counters;
+
+	switch (which) {
+#define X(id, text) case HTTP2_LIMIT_##id: count_up(&c->id, 1); break;
+	HTTP2_LIMITS(X)
+#undef X
+	case HTTP2_LIMIT_COUNT:
+		break;
+	}
+}
+
 static const struct codec_events codec_events = {
 	.on_open = on_stream_open,
 	.on_idle = on_codec_idle,
 	.on_close = on_codec_close,
 	.on_wants_input = on_codec_wants_input,
+	.on_limit = on_codec_limit,
 };
 
-static void start_http(struct downstream *d)
+static void start_codec(struct downstream *d, bool http2)
 {
+	const struct codec_settings *settings = d->chain->tls ? &d->server->codec_tls : &d->server->codec_plain;
+
 	d->phase = PHASE_HTTP;
-	d->codec = http1_server(&d->transport, d->chain->tls ? &d->server->codec_tls : &d->server->codec_plain,
-				&codec_events, d);
-	set_timer(d, limits_of(d)->request_header_ms > 0 ? limits_of(d)->request_header_ms :
-							   limits_of(d)->idle_ms);
+	d->codec = (http2 ? http2_server : http1_server)(&d->transport, settings, &codec_events, d);
 	if (d->server->draining)
 		downstream_drain(d);
+}
+
+/* ALPN decides; without it the first bytes do (spec/http.md 1). */
+static void start_http(struct downstream *d)
+{
+	const unsigned char *name = NULL;
+	unsigned len = 0;
+
+	set_timer(d, limits_of(d)->request_header_ms > 0 ? limits_of(d)->request_header_ms :
+							   limits_of(d)->idle_ms);
+	if (d->transport.ssl != NULL)
+		SSL_get0_alpn_selected(d->transport.ssl, &name, &len);
+	if (len > 0)
+		start_codec(d, len == 2 && memcmp(name, "h2", 2) == 0);
+	else
+		d->phase = PHASE_PREFACE;
+}
+
+static void read_http(struct downstream *d)
+{
+	if (d->phase == PHASE_PREFACE)
+		read_preface(d);
+	else if (d->phase == PHASE_HTTP)
+		pump(d);
 }
 
 /* TLS */
@@ -325,11 +422,11 @@ static void on_downstream_readable(void *owner)
 	switch (d->phase) {
 	case PHASE_HELLO:
 		peek_hello(d);
-		if (d->phase == PHASE_HTTP)
-			pump(d);
+		read_http(d);
 		break;
+	case PHASE_PREFACE:
 	case PHASE_HTTP:
-		pump(d);
+		read_http(d);
 		break;
 	case PHASE_LINGER:
 		discard_input(d);
@@ -365,7 +462,7 @@ static void on_downstream_connected(void *owner, enum outcome how)
 		count_up(&d->server->counters.tls_resumed, 1);
 	d->identity = peer_identity_of(d->transport.ssl);
 	start_http(d);
-	pump(d);
+	read_http(d);
 }
 
 static void on_downstream_closed(void *owner)
@@ -552,7 +649,7 @@ void downstream_describe_peer(const struct downstream *d, struct check_request *
 		if (q->peer_id.at == NULL)
 			q->peer_cert = d->identity->der;
 	}
-	q->http_version = SLICE("1.1");
+	q->http_version = d->codec->ops->multiplexed ? SLICE("2.0") : SLICE("1.1");
 	if (d->hello.name_len > 0)
 		q->sni = slice_make(d->hello.name, d->hello.name_len);
 }
@@ -573,7 +670,7 @@ void downstream_drain(struct downstream *d)
 		d->codec->ops->drain(d->codec);
 	if (d->codec == NULL)
 		downstream_close(d);
-	else if (d->streams == 0 && buffer_len(&d->transport.in) == 0)
+	else if (!d->codec->ops->multiplexed && d->streams == 0 && buffer_len(&d->transport.in) == 0)
 		linger(d);
 }
 

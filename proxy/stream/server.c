@@ -63,6 +63,10 @@ static void apply_settings(struct server *s, const struct proxy_settings *p)
 		.underscores = p->http.underscores == UNDERSCORES_IN_NAMES_REJECT ? UNDERSCORES_REJECT :
 			       p->http.underscores == UNDERSCORES_IN_NAMES_DROP ? UNDERSCORES_DROP :
 			       UNDERSCORES_ALLOW,
+		.concurrent_streams = (uint32_t)p->limits.concurrent_streams,
+		.connection_streams = (uint32_t)p->limits.connection_streams,
+		.head_ms = p->limits.request_header_ms,
+		.drain_grace_ms = p->limits.http2_drain_grace_ms,
 	};
 	s->codec_tls = s->codec_plain;
 	s->codec_tls.tls = true;

@@ -59,6 +59,7 @@ struct snapshot_use {
 	X(retries, "attempts after the first") \
 	X(header_timeouts, "connections closed: head not complete in time") \
 	X(idle_timeouts, "connections or streams closed: idle") \
+	HTTP2_LIMITS(X) \
 	X(bytes_in, "request body bytes") \
 	X(bytes_out, "response body bytes")
 

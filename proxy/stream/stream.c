@@ -382,8 +382,9 @@ static void on_request_reset(void *owner, enum reset_reason why, const char *det
 {
 	struct stream *s = owner;
 
-	(void)why;
-	abandon(s, why == RESET_PROTOCOL_ERROR ? RESPONSE_FLAG_DPE : RESPONSE_FLAG_DC,
+	abandon(s, why == RESET_PROTOCOL_ERROR ? RESPONSE_FLAG_DPE :
+		   why == RESET_REMOTE_RESET || why == RESET_REMOTE_REFUSED ? RESPONSE_FLAG_DR :
+		   why == RESET_LOCAL_RESET ? RESPONSE_FLAG_SI : RESPONSE_FLAG_DC,
 		detail != NULL ? detail : "downstream_remote_disconnect");
 }
 

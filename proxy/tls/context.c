@@ -89,12 +89,12 @@ static bool is_strong(const EVP_PKEY *key)
 	}
 }
 
-/* HTTP/1.1 is what is served behind TLS; a client that offers nothing we know goes on without ALPN
- * (spec/gateway.md 10.6). */
+/* HTTP/2 before HTTP/1.1; a client that offers nothing we know goes on without ALPN (spec/http.md 1,
+ * spec/gateway.md 10.6). */
 static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
 		       unsigned in_len, void *arg)
 {
-	static const unsigned char ours[] = "\x08http/1.1";
+	static const unsigned char ours[] = "\x02h2\x08http/1.1";
 
 	(void)ssl, (void)arg;
 	if (SSL_select_next_proto((unsigned char **)out, out_len, ours, sizeof(ours) - 1, in, in_len) !=

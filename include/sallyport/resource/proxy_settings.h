@@ -42,9 +42,9 @@
 	X("maxResponseHeaders",		response_headers,	COUNT, 100, 1, 10000, 0) \
 	X("maxInterimResponses",	interim_responses,	COUNT, 16, 0, 1000, 0) \
 	/* HTTP/2 */ \
-	X("maxConcurrentStreams",	concurrent_streams,	COUNT, 100, 1, 2147483647, FIELD_LATER) \
-	X("maxStreamsPerConnection",	connection_streams,	COUNT, 10000, 1, 1000000000, FIELD_LATER) \
-	X("http2DrainGrace",		http2_drain_grace_ms,	SPAN, 5000, 0, 3600000, FIELD_LATER) \
+	X("maxConcurrentStreams",	concurrent_streams,	COUNT, 100, 1, 2147483647, 0) \
+	X("maxStreamsPerConnection",	connection_streams,	COUNT, 10000, 1, 1000000000, 0) \
+	X("http2DrainGrace",		http2_drain_grace_ms,	SPAN, 5000, 0, 3600000, 0) \
 	/* times */ \
 	X("clientHelloTimeout",		client_hello_ms,	SPAN, 15000, 100, 3600000, FIELD_LATER) \
 	X("tlsHandshakeTimeout",	tls_handshake_ms,	SPAN, 15000, 100, 3600000, 0) \

@@ -1,0 +1,752 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The HTTP/2 codec, server role: one library session a connection, many streams, each with its own
+ * owner (spec/http.md 10, 17, 18, 32). */
+#include "proxy/http/http2_priv.h"
+
+#include "proxy/net/worker.h"
+#include "sallyport/log.h"
+
+#define OUTBOUND_QUEUE_MAX	1000	/* frames the library holds for a peer that does not read */
+#define SETTINGS_ENTRIES_MAX	32
+#define SEND_HEAD_BYTES_MAX	(1024u * 1024)	/* responses are bounded where they are read */
+
+static const char preface[HTTP2_PREFACE_BYTES + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+static const char downstream_gone[] = "downstream_remote_disconnect";
+static const char protocol_error[] = "http2.protocol_error";
+
+enum preface http2_preface(struct slice bytes)
+{
+	size_t len = bytes.len < HTTP2_PREFACE_BYTES ? bytes.len : HTTP2_PREFACE_BYTES;
+
+	if (memcmp(bytes.at, preface, len) != 0)
+		return PREFACE_OTHER;
+	return len == HTTP2_PREFACE_BYTES ? PREFACE_HTTP2 : PREFACE_MORE;
+}
+
+static struct http2 *http2_from(const struct codec *c)
+{
+	return (struct http2 *)c;
+}
+
+static struct worker *worker_of(const struct http2 *h)
+{
+	return h->codec.transport->worker;
+}
+
+/* ---- streams ---- */
+
+static struct http2_stream *stream_open(struct http2 *h, int32_t id)
+{
+	struct http2_stream *s = worker_alloc(worker_of(h), WORKER_HTTP2_STREAM, sizeof(*s));
+
+	*s = (struct http2_stream){ .id = id, .owned = true };
+	s->stream.codec = &h->codec;
+	s->stream.started_us = worker_now_us(worker_of(h));
+	LIST_INSERT_HEAD(&h->streams, s, link);
+	h->stream_count++;
+	s->stream.owner = h->codec.events->on_open(h->codec.connection, &s->stream, &s->stream.arena,
+						   &s->stream.events);
+	return s;
+}
+
+/* Freed when neither the owner nor the library knows it any more. */
+void http2_release(struct http2_stream *s)
+{
+	struct http2 *h = http2_of(s);
+
+	if (s->owned || !s->closed || s->held > 0)
+		return;
+	if (s->hungry)
+		TAILQ_REMOVE(&h->hungry, s, hungry_link);
+	buffer_release(worker_of(h), &s->in);
+	LIST_REMOVE(s, link);
+	worker_recycle(worker_of(h), WORKER_HTTP2_STREAM, s);
+	if (--h->stream_count == 0 && !h->closing)
+		h->codec.events->on_idle(h->codec.connection);
+}
+
+/* What was read and is not wanted any more gives its window back. */
+static void drop_input(struct http2_stream *s)
+{
+	struct http2 *h = http2_of(s);
+	size_t held = buffer_len(&s->in);
+
+	if (held == 0)
+		return;
+	nghttp2_session_consume(h->session, s->id, held);
+	buffer_release(worker_of(h), &s->in);
+}
+
+void http2_wait_for_room(struct http2_stream *s)
+{
+	struct http2 *h = http2_of(s);
+
+	if (s->stalled_ms != 0)
+		return;
+	s->stalled_ms = worker_now_ms(worker_of(h));
+	if (h->stall_due_ms == 0)
+		h->stall_due_ms = s->stalled_ms + HTTP2_STALL_MS;
+}
+
+void http2_let_go(struct http2_stream *s)
+{
+	struct http2 *h = http2_of(s);
+
+	s->owned = false;
+	s->message = NULL;
+	s->trailers = NULL;
+	s->offered = NO_SLICE;
+	drop_input(s);
+	s->stalled_ms = 0;
+	if (s->ended && !s->end_sent && !s->closed)
+		http2_wait_for_room(s);	/* its last frames are still to leave */
+	/* The response is over before the request is: no more of it, please (RFC 9113 8.1). */
+	if (s->end_sent && !s->input_ended && !s->closed)
+		nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
+	http2_release(s);
+}
+
+static void tell_reset(struct http2_stream *s, enum reset_reason why, const char *detail)
+{
+	if (!s->owned)
+		return;
+	s->stream.events->on_reset(s->stream.owner, why, detail);
+	http2_let_go(s);
+}
+
+void http2_reset(struct http2_stream *s, uint32_t code, enum reset_reason why, const char *detail)
+{
+	struct http2 *h = http2_of(s);
+
+	if (!s->closed)
+		nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, s->id, code);
+	tell_reset(s, why, detail);
+}
+
+/* ---- how connections end ---- */
+
+static void fail_streams(struct http2 *h, enum reset_reason why, const char *detail)
+{
+	struct http2_stream *s, *next;
+
+	for (s = LIST_FIRST(&h->streams); s != NULL; s = next) {
+		next = LIST_NEXT(s, link);
+		s->closed = true;
+		if (s->owned)
+			tell_reset(s, why, detail);
+		else
+			http2_release(s);
+	}
+}
+
+static void close_connection(struct http2 *h, bool lingering)
+{
+	if (h->closing)
+		return;
+	h->closing = true;
+	timer_cancel(worker_of(h), &h->timer);
+	h->codec.events->on_close(h->codec.connection, lingering);
+}
+
+/* GOAWAY written by hand: the library may be past writing one, and frames are only ever queued whole. */
+static void end_in_error(struct http2 *h, uint32_t code)
+{
+	int32_t last = nghttp2_session_get_last_proc_stream_id(h->session);
+	uint8_t frame[17] = { 0, 0, 8, NGHTTP2_GOAWAY };
+
+	if (h->closing)
+		return;
+	for (unsigned i = 0; i < 4; i++) {
+		frame[9 + i] = (uint8_t)((uint32_t)last >> (24 - 8 * i));
+		frame[13 + i] = (uint8_t)(code >> (24 - 8 * i));
+	}
+	transport_queue(h->codec.transport, slice_make(frame, sizeof(frame)));
+	close_connection(h, true);
+	fail_streams(h, RESET_PROTOCOL_ERROR, h->fault != NULL ? h->fault : protocol_error);
+}
+
+static void count_limit(struct http2 *h, enum http2_limit which)
+{
+	if (h->codec.events->on_limit != NULL)
+		h->codec.events->on_limit(h->codec.connection, which);
+}
+
+void http2_trip(struct http2 *h, enum http2_limit which)
+{
+	if (h->tripped < 0 && !h->closing)
+		h->tripped = (int)which;
+}
+
+/* True: the connection ended because of a limit. */
+static bool settle_limit(struct http2 *h)
+{
+	enum http2_limit which;
+
+	if (h->tripped < 0)
+		return false;
+	which = (enum http2_limit)h->tripped;
+	h->tripped = -1;
+	count_limit(h, which);
+	h->fault = which == HTTP2_LIMIT_http2_protocol_errors ? h->fault : "http2.flood";
+	end_in_error(h, http2_limit_code(which));
+	return true;
+}
+
+/* ---- timers ---- */
+
+static void on_time(struct timer *t);
+
+static void arm(struct http2 *h)
+{
+	const int64_t times[] = { h->ack_due_ms, h->head_due_ms, h->drain_due_ms, h->stall_due_ms };
+	int64_t nearest = 0;
+
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+		if (times[i] > 0 && (nearest == 0 || times[i] < nearest))
+			nearest = times[i];
+	if (h->closing || nearest == 0)
+		timer_cancel(worker_of(h), &h->timer);
+	else if (!timer_is_set(&h->timer) || h->timer.at_ms != nearest)
+		timer_set(worker_of(h), &h->timer, nearest, on_time);
+}
+
+/* The last word: nothing above the streams that were seen is served. */
+static void finish_drain(struct http2 *h)
+{
+	h->drain_due_ms = 0;
+	if (h->drained)
+		return;
+	h->drained = true;
+	nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE,
+			      nghttp2_session_get_last_proc_stream_id(h->session), NGHTTP2_NO_ERROR, NULL, 0);
+}
+
+/* Responses that wait for room longer than they may; when the next one is due. */
+static void reset_stalled(struct http2 *h, int64_t now_ms)
+{
+	struct http2_stream *s, *next;
+	int64_t oldest = 0;
+
+	for (s = LIST_FIRST(&h->streams); s != NULL; s = next) {
+		next = LIST_NEXT(s, link);
+		if (s->stalled_ms == 0)
+			continue;
+		if (now_ms - s->stalled_ms >= HTTP2_STALL_MS && !http2_has_room(h)) {
+			http2_trip(h, HTTP2_LIMIT_http2_stalled_streams);	/* it reads nothing at all */
+			return;
+		} else if (now_ms - s->stalled_ms >= HTTP2_STALL_MS) {
+			count_limit(h, HTTP2_LIMIT_http2_stalled_streams);
+			s->stalled_ms = 0;
+			http2_reset(s, NGHTTP2_CANCEL, RESET_LOCAL_RESET, "http2.flush_timeout");
+		} else if (oldest == 0 || s->stalled_ms < oldest) {
+			oldest = s->stalled_ms;
+		}
+	}
+	h->stall_due_ms = oldest > 0 ? oldest + HTTP2_STALL_MS : 0;
+}
+
+static void on_time(struct timer *t)
+{
+	struct http2 *h = container_of(t, struct http2, timer);
+	int64_t now_ms = worker_now_ms(worker_of(h));
+
+	if (h->ack_due_ms > 0 && now_ms >= h->ack_due_ms)
+		http2_trip(h, HTTP2_LIMIT_http2_settings_timeouts);
+	else if (h->head_due_ms > 0 && now_ms >= h->head_due_ms)
+		http2_trip(h, HTTP2_LIMIT_http2_header_timeouts);
+	if (settle_limit(h))
+		return;
+	if (h->drain_due_ms > 0 && now_ms >= h->drain_due_ms)
+		finish_drain(h);
+	if (h->stall_due_ms > 0 && now_ms >= h->stall_due_ms)
+		reset_stalled(h, now_ms);
+	http2_run_output(h);
+}
+
+/* ---- output ---- */
+
+static size_t unsent(const struct transport *t)
+{
+	return buffer_len(&t->out) + buffer_len(&t->raw_out);
+}
+
+bool http2_has_room(struct http2 *h)
+{
+	struct transport *t = h->codec.transport;
+
+	if (unsent(t) < HTTP2_OUT_BYTES_MAX)
+		return true;
+	transport_flush(t);
+	if (unsent(t) < HTTP2_OUT_BYTES_MAX)
+		return true;
+	t->want_writable = true;
+	return false;
+}
+
+static void write_frames(struct http2 *h)
+{
+	const uint8_t *bytes;
+	ssize_t n = 0;
+
+	h->busy = true;
+	while (!h->codec.transport->dead && http2_has_room(h) &&
+	       (n = nghttp2_session_mem_send(h->session, &bytes)) > 0)
+		transport_queue(h->codec.transport, slice_make(bytes, (size_t)n));
+	h->busy = false;
+	if (n < 0)
+		http2_trip(h, HTTP2_LIMIT_http2_protocol_errors);
+	if (nghttp2_session_get_outbound_queue_size(h->session) > OUTBOUND_QUEUE_MAX)
+		http2_trip(h, HTTP2_LIMIT_http2_queue_floods);
+}
+
+static void wake_hungry(struct http2 *h)
+{
+	struct http2_stream *s;
+
+	h->waking = true;
+	while (!h->closing && (s = TAILQ_FIRST(&h->hungry)) != NULL && http2_has_room(h)) {
+		TAILQ_REMOVE(&h->hungry, s, hungry_link);
+		s->hungry = false;
+		s->stalled_ms = 0;
+		if (s->owned)
+			s->stream.events->on_writable(s->stream.owner);
+	}
+	h->waking = false;
+}
+
+/* Is the conversation over? */
+static void settle(struct http2 *h)
+{
+	if (h->closing || settle_limit(h))
+		return;
+	if (nghttp2_session_want_read(h->session) || nghttp2_session_want_write(h->session))
+		return;
+	close_connection(h, true);
+	fail_streams(h, RESET_PROTOCOL_ERROR, protocol_error);
+}
+
+void http2_run_output(struct http2 *h)
+{
+	if (h->busy || h->closing)
+		return;
+	write_frames(h);
+	if (h->waking)
+		return;
+	wake_hungry(h);
+	settle(h);
+	arm(h);
+}
+
+/* ---- input ---- */
+
+/* Offers what waits in the stream's buffer; the end follows when nothing does. */
+static void offer(struct http2_stream *s)
+{
+	struct http2 *h = http2_of(s);
+	size_t taken;
+
+	if (buffer_len(&s->in) > 0) {
+		s->held++;
+		taken = s->stream.events->on_data(s->stream.owner, buffer_slice(&s->in));
+		s->held--;
+		if (!s->owned) {
+			http2_release(s);
+			return;
+		}
+		s->stream.bytes_in += taken;
+		buffer_consume(worker_of(h), &s->in, taken);
+		nghttp2_session_consume(h->session, s->id, taken);
+	}
+	if (buffer_len(&s->in) > 0 || !s->input_ended || s->end_told)
+		return;
+	s->end_told = true;
+	s->stream.events->on_end(s->stream.owner, s->trailers);
+}
+
+static void input_end(struct http2_stream *s)
+{
+	s->input_ended = true;
+	if (!s->owned || !s->head_told)
+		return;
+	if (s->message->framing == FRAMING_LENGTH && s->received != s->message->content_length) {
+		http2_reset(s, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL_ERROR, "http2.content_length_mismatch");
+		return;
+	}
+	offer(s);
+}
+
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
+		   void *arg)
+{
+	struct http2_stream *s = nghttp2_session_get_stream_user_data(session, id);
+	struct http2 *h = arg;
+
+	(void)flags;
+	if (s == NULL || !s->owned || !s->head_told) {
+		nghttp2_session_consume(session, id, len);
+		return 0;
+	}
+	s->received += len;
+	if (s->message->framing == FRAMING_LENGTH && s->received > s->message->content_length) {
+		nghttp2_session_consume(session, id, len);
+		http2_reset(s, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL_ERROR, "http2.content_length_mismatch");
+		return 0;
+	}
+	if (buffer_len(&s->in) == 0) {	/* straight from the frame */
+		size_t taken = s->stream.events->on_data(s->stream.owner, slice_make((const char *)data, len));
+
+		must(taken <= len);
+		nghttp2_session_consume(session, id, s->owned ? taken : len);
+		if (!s->owned)
+			return 0;
+		s->stream.bytes_in += taken;
+		data += taken;
+		len -= taken;
+	}
+	buffer_append(worker_of(h), &s->in, slice_make((const char *)data, len));
+	return 0;
+}
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+	struct http2 *h = arg;
+	struct http2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+
+	if (frame->hd.type != NGHTTP2_HEADERS)
+		return 0;
+	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+		if (s != NULL && s->owned)
+			http2_begin_trailers(s);
+		return 0;
+	}
+	s = stream_open(h, frame->hd.stream_id);
+	nghttp2_session_set_stream_user_data(session, s->id, s);
+	http2_begin_head(s);
+	h->limits.streams_opened++;
+	return 0;
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+		     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags, void *arg)
+{
+	struct http2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+	struct http2 *h = arg;
+
+	(void)flags;
+	if (s == NULL || !s->owned)
+		return 0;
+	if (http2_add_field(s, slice_make((const char *)name, name_len), slice_make((const char *)value, value_len)))
+		return 0;
+	http2_trip(h, HTTP2_LIMIT_http2_header_bombs);
+	return NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+	struct http2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+	bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+	struct http2 *h = arg;
+
+	switch (frame->hd.type) {
+	case NGHTTP2_HEADERS:
+		if (s == NULL || !s->owned)
+			break;
+		http2_end_head(s, end);
+		if (end && s->owned && !s->input_ended)
+			input_end(s);
+		break;
+	case NGHTTP2_DATA:
+		if (s != NULL && end)
+			input_end(s);
+		break;
+	case NGHTTP2_RST_STREAM:
+		if (s != NULL)
+			s->remote_reset = true;
+		break;
+	case NGHTTP2_SETTINGS:
+		if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+			h->ack_due_ms = 0;
+		break;
+	case NGHTTP2_PING:	/* our own: the client has seen the notice, a round trip is over */
+		if ((frame->hd.flags & NGHTTP2_FLAG_ACK) && h->draining)
+			finish_drain(h);
+		break;
+	}
+	return 0;
+}
+
+static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *arg)
+{
+	struct http2_stream *s = nghttp2_session_get_stream_user_data(session, id);
+	struct http2 *h = arg;
+
+	if (s == NULL)
+		return 0;
+	nghttp2_session_set_stream_user_data(session, id, NULL);
+	http2_watch_close(h, s);
+	s->closed = true;
+	if (s->owned && !(s->end_sent && !s->remote_reset)) {
+		if (s->remote_reset)
+			tell_reset(s, code == NGHTTP2_REFUSED_STREAM ? RESET_REMOTE_REFUSED : RESET_REMOTE_RESET,
+				   "http2.remote_reset");
+		else
+			tell_reset(s, RESET_PROTOCOL_ERROR, protocol_error);
+		return 0;
+	}
+	http2_release(s);
+	return 0;
+}
+
+static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
+{
+	struct http2_stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+	struct http2 *h = arg;
+
+	http2_watch_frame_sent(h, frame);
+	if (s == NULL || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
+	    (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS))
+		return 0;
+	s->end_sent = true;
+	if (!s->owned && !s->input_ended)
+		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
+	return 0;
+}
+
+/* Takes what the library used off the input, which an event may have dropped with its transport. */
+static void consume(struct http2 *h, size_t bytes)
+{
+	struct buffer *in = &h->codec.transport->in;
+
+	if (bytes > buffer_len(in))
+		bytes = buffer_len(in);
+	if (bytes > 0)
+		buffer_consume(worker_of(h), in, bytes);
+}
+
+/* A header block that has begun has a time limit of its own. */
+static void watch_head(struct http2 *h)
+{
+	if (!h->limits.block_open)
+		h->head_due_ms = 0;
+	else if (h->head_due_ms == 0 && h->codec.settings->head_ms > 0)
+		h->head_due_ms = worker_now_ms(worker_of(h)) + h->codec.settings->head_ms;
+}
+
+static void drain(struct codec *c);
+
+static void feed(struct codec *c)
+{
+	struct http2 *h = http2_from(c);
+	struct slice in = buffer_slice(&c->transport->in);
+	ssize_t used = 0;
+	size_t may;
+
+	if (h->busy)
+		return;
+	if (h->closing) {
+		consume(h, in.len);
+		return;
+	}
+	may = http2_watch_input(h, in);
+	if (may > 0) {
+		h->busy = true;
+		used = nghttp2_session_mem_recv(h->session, (const uint8_t *)in.at, may);
+		h->busy = false;
+		consume(h, may);
+	}
+	if (used < 0)
+		http2_trip(h, HTTP2_LIMIT_http2_protocol_errors);
+	if (h->limits.streams_opened >= c->settings->connection_streams && !h->draining)
+		drain(c);
+	watch_head(h);
+	if (settle_limit(h))
+		return;
+	http2_run_output(h);
+	if (!h->closing && buffer_len(&c->transport->in) > 0)
+		worker_resume_later(worker_of(h), c->transport);
+}
+
+/* ---- the table ---- */
+
+static void failed(struct codec *c, enum reset_reason why)
+{
+	struct http2 *h = http2_from(c);
+
+	h->closing = true;	/* the connection knows */
+	timer_cancel(worker_of(h), &h->timer);
+	fail_streams(h, why, downstream_gone);
+}
+
+static void eof(struct codec *c)
+{
+	struct http2 *h = http2_from(c);
+
+	close_connection(h, false);
+	fail_streams(h, RESET_CONNECTION_TERMINATION, downstream_gone);
+}
+
+static void writable(struct codec *c)
+{
+	http2_run_output(http2_from(c));
+}
+
+static void drain(struct codec *c)
+{
+	struct http2 *h = http2_from(c);
+
+	if (h->draining || h->closing)
+		return;
+	h->draining = true;
+	nghttp2_submit_shutdown_notice(h->session);
+	nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, NULL);
+	if (c->settings->drain_grace_ms > 0)
+		h->drain_due_ms = worker_now_ms(worker_of(h)) + c->settings->drain_grace_ms;
+	else
+		finish_drain(h);
+	http2_run_output(h);
+}
+
+static bool wants_input(const struct codec *c)
+{
+	return buffer_len(&c->transport->in) == 0;
+}
+
+static bool is_within(const struct codec *c)
+{
+	const struct http2 *h = http2_from(c);
+	struct http2_stream *s;
+
+	if (h->limits.payload_left > 0 || h->limits.head_have > 0 || h->limits.block_open)
+		return true;
+	LIST_FOREACH(s, &h->streams, link)
+		if (!s->input_ended)
+			return true;
+	return false;
+}
+
+static void resume(struct codec_stream *cs)
+{
+	struct http2_stream *s = http2_stream_of(cs);
+	struct http2 *h = http2_of(s);
+
+	if (!s->owned || !s->head_told || s->end_told || (buffer_len(&s->in) == 0 && !s->input_ended))
+		return;
+	offer(s);
+	http2_run_output(h);	/* the window that came free */
+}
+
+/* The owner cuts the response short. */
+static void reset(struct codec_stream *cs, enum reset_reason why)
+{
+	struct http2_stream *s = http2_stream_of(cs);
+	struct http2 *h = http2_of(s);
+
+	(void)why;
+	if (!s->owned)
+		return;
+	if (!s->closed)
+		nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_INTERNAL_ERROR);
+	s->end_sent = false;
+	s->input_ended = true;
+	http2_let_go(s);
+	http2_run_output(h);
+}
+
+static void destroy(struct codec *c)
+{
+	struct http2 *h = http2_from(c);
+	struct http2_stream *s;
+
+	timer_cancel(worker_of(h), &h->timer);
+	h->closing = true;
+	while ((s = LIST_FIRST(&h->streams)) != NULL) {
+		s->owned = false;
+		s->closed = true;
+		http2_release(s);
+	}
+	nghttp2_session_del(h->session);
+	worker_recycle(worker_of(h), WORKER_HTTP2, h);
+}
+
+static const struct codec_ops http2_ops = {
+	.name = "HTTP/2",
+	.multiplexed = true,
+	.feed = feed,
+	.eof = eof,
+	.failed = failed,
+	.writable = writable,
+	.drain = drain,
+	.wants_input = wants_input,
+	.is_within = is_within,
+	.send_head = http2_send_head,
+	.send_data = http2_send_data,
+	.send_end = http2_send_end,
+	.resume = resume,
+	.reset = reset,
+	.destroy = destroy,
+};
+
+/* ---- the session ---- */
+
+static nghttp2_session_callbacks *callbacks;
+static nghttp2_option *options;
+
+/* The same for all connections; made before main(), only read after. */
+__attribute__((constructor)) static void make_callbacks(void)
+{
+	must(nghttp2_session_callbacks_new(&callbacks) == 0 && nghttp2_option_new(&options) == 0);
+	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
+	nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
+	nghttp2_session_callbacks_set_send_data_callback(callbacks, http2_write_data);
+	nghttp2_option_set_no_auto_window_update(options, 1);
+	nghttp2_option_set_no_http_messaging(options, 1);	/* http2_head.c */
+	nghttp2_option_set_no_closed_streams(options, 1);
+	nghttp2_option_set_max_settings(options, SETTINGS_ENTRIES_MAX);
+	nghttp2_option_set_max_outbound_ack(options, OUTBOUND_QUEUE_MAX);
+	nghttp2_option_set_max_send_header_block_length(options, SEND_HEAD_BYTES_MAX);
+}
+
+static void send_settings(struct http2 *h)
+{
+	const struct codec_settings *settings = h->codec.settings;
+	const nghttp2_settings_entry entries[] = {
+		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings->concurrent_streams },
+		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HTTP2_STREAM_WINDOW },
+		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings->head_bytes_max },
+		{ NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
+	};
+
+	must(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, entries,
+				     sizeof(entries) / sizeof(entries[0])) == 0);
+	must(nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0,
+						   HTTP2_CONNECTION_WINDOW) == 0);
+	h->ack_due_ms = worker_now_ms(worker_of(h)) + HTTP2_SETTINGS_ACK_MS;
+}
+
+struct codec *http2_server(struct transport *t, const struct codec_settings *settings,
+			   const struct codec_events *events, void *connection)
+{
+	struct http2 *h = worker_alloc(t->worker, WORKER_HTTP2, sizeof(*h));
+
+	*h = (struct http2){
+		.codec = {
+			.ops = &http2_ops,
+			.transport = t,
+			.settings = settings,
+			.events = events,
+			.connection = connection,
+			.is_server = true,
+		},
+		.tripped = -1,
+	};
+	LIST_INIT(&h->streams);
+	TAILQ_INIT(&h->hungry);
+	must(nghttp2_session_server_new2(&h->session, callbacks, h, options) == 0);
+	send_settings(h);
+	http2_run_output(h);
+	return &h->codec;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * http2_priv.h - what the files of the HTTP/2 codec share. Framing, HPACK and windows are
+ * libnghttp2's; what a request may be, who waits for whom and what is abuse is decided here.
+ *
+ *     http2.c          the codec's table, the session, input and output, ends
+ *     http2_head.c     header blocks to messages (spec/http.md 18)
+ *     http2_write.c    responses to frames
+ *     http2_limits.c   what a peer may do how often (spec/http.md 19)
+ *
+ * No response byte is kept: send_data() hands its bytes to the frames that leave inside the call, and
+ * what windows or the transport do not take stays with the owner, who is called when they do. Request
+ * bytes that the owner did not take wait in the stream's own buffer, never more than its window. */
+#ifndef SALLYPORT_PROXY_HTTP2_PRIV_H
+#define SALLYPORT_PROXY_HTTP2_PRIV_H
+
+#include <nghttp2/nghttp2.h>
+#include <sys/queue.h>
+
+#include "proxy/http/http1_priv.h"
+#include "proxy/net/timer.h"
+
+#define HTTP2_STREAM_WINDOW	65536		/* spec 17 */
+#define HTTP2_CONNECTION_WINDOW	(1024 * 1024)
+#define HTTP2_OUT_BYTES_MAX	(32u * 1024)	/* written, not yet sent: no further frames */
+#define HTTP2_SETTINGS_ACK_MS	10000
+#define HTTP2_STALL_MS		30000		/* a response that the client gives no room for */
+#define HTTP2_FIELD_OVERHEAD	32u		/* of a field in the size of a list (RFC 9113 6.5.2) */
+#define HTTP2_PREFACE_BYTES	24u
+#define HTTP2_FRAME_HEAD_BYTES	9u
+
+/* What a header block is wrong in. */
+enum http2_fault {
+	HTTP2_FINE,
+	HTTP2_STREAM_FAULT,	/* RST_STREAM(PROTOCOL_ERROR) */
+	HTTP2_SESSION_FAULT	/* and the end of the connection: rows marked C of spec 18 */
+};
+
+struct http2_stream {
+	struct codec_stream stream;
+	LIST_ENTRY(http2_stream) link;
+	TAILQ_ENTRY(http2_stream) hungry_link;
+	int32_t id;
+	struct message *message;	/* in the owner's arena, as long as it is `owned` */
+	struct headers *trailers;	/* being received */
+
+	/* the head or trailers being received */
+	enum http2_fault fault;
+	const struct refusal *refusal;	/* well-formed, but not served; or NULL */
+	struct slice host, cookies;
+	uint32_t block_bytes, field_count;	/* decoded, with the overhead */
+	uint32_t pseudo_seen;
+	bool regular_seen;
+
+	/* input */
+	struct buffer in;		/* not taken by the owner yet */
+	uint64_t received;		/* bytes of DATA */
+	bool head_told, input_ended, end_told;
+
+	/* output */
+	struct slice offered;		/* during send_data() */
+	uint64_t output_left;		/* of a body whose length was announced */
+	int64_t stalled_ms;		/* since when the owner waits; 0: it does not */
+	bool counted;			/* its length was announced */
+	bool head_sent;			/* the final one was submitted */
+	bool swallow;			/* no body may be sent */
+	bool ended;			/* the owner sent the end */
+	bool end_sent;			/* END_STREAM left */
+	bool wants_writable, hungry;
+
+	uint8_t held;			/* calls under way that still look at it */
+	bool owned;			/* its owner hears of it */
+	bool closed;			/* the library has forgotten it */
+	bool remote_reset;
+};
+
+/* Fills up by `rate` a second, holds at most `burst`. */
+struct http2_bucket {
+	int64_t filled_us;		/* 0: never used, full */
+	uint32_t tokens;
+};
+/* Events since the start of a window of time. */
+struct http2_window {
+	int64_t began_ms;
+	uint32_t count;
+};
+
+struct http2_limits {
+	/* the frame that is being received */
+	uint8_t head[HTTP2_FRAME_HEAD_BYTES];
+	uint8_t head_have;
+	uint8_t type, flags;
+	uint32_t payload_left;
+	uint32_t prefix_left;		/* pad length and priority of HEADERS, before the block */
+	uint8_t preface_have;
+	bool block_open;		/* a header block has not ended */
+	bool at_block_start, in_size_update;
+	uint8_t size_updates;
+	uint8_t continuations, empty_frames;
+
+	/* of the connection */
+	uint64_t total_bytes, payload_bytes;	/* received and sent; of bodies and header blocks */
+	uint32_t priorities, window_updates, data_frames_sent;
+	uint32_t streams_opened, streams_closed, streams_premature;
+	struct http2_bucket resets, glitches;
+	struct http2_window pings, settings, violations;
+	int64_t turn_us;		/* of `started` */
+	uint32_t started;		/* requests in this loop turn */
+};
+
+struct http2 {
+	struct codec codec;
+	nghttp2_session *session;	/* owned */
+	LIST_HEAD(, http2_stream) streams;
+	TAILQ_HEAD(, http2_stream) hungry;	/* owners to call when the transport has room */
+	unsigned stream_count;
+	struct http2_limits limits;
+	int tripped;			/* enum http2_limit of what was exceeded, or -1 */
+	const char *fault;		/* details for the streams of a connection that ends in error */
+	struct timer timer;		/* the nearest of these times; 0: off */
+	int64_t ack_due_ms, head_due_ms, drain_due_ms, stall_due_ms;
+	bool busy;			/* inside the library: it must not be entered again */
+	bool waking;
+	bool draining, drained;		/* the notice, the last word were sent */
+	bool closing;			/* on_close() was called */
+};
+
+static inline struct http2_stream *http2_stream_of(struct codec_stream *cs)
+{
+	return (struct http2_stream *)cs;
+}
+
+static inline struct http2 *http2_of(const struct http2_stream *s)
+{
+	return (struct http2 *)s->stream.codec;
+}
+
+/* ---- http2.c ---- */
+
+/* Writes what can be written, and calls those who wait for room. */
+void http2_run_output(struct http2 *h);
+/* Can the transport take more now? Else on_writable() follows. */
+bool http2_has_room(struct http2 *h);
+/* Frees the stream when neither owner nor library nor a call under way knows it any more. */
+void http2_release(struct http2_stream *s);
+/* The owner has let go; the stream is freed when the library has forgotten it too. */
+void http2_let_go(struct http2_stream *s);
+/* The response cannot go on before the client reads: it may not take for ever. */
+void http2_wait_for_room(struct http2_stream *s);
+/* RST_STREAM, and on_reset() where somebody listens. */
+void http2_reset(struct http2_stream *s, uint32_t code, enum reset_reason why, const char *detail);
+
+/* ---- http2_head.c ---- */
+
+void http2_begin_head(struct http2_stream *s);
+void http2_begin_trailers(struct http2_stream *s);
+/* One field of the block in progress; false: the block is beyond all bounds. */
+bool http2_add_field(struct http2_stream *s, struct slice name, struct slice value);
+/* The block is complete: checks it as a whole, and sets what follows from it. */
+void http2_end_head(struct http2_stream *s, bool end);
+
+/* ---- http2_write.c ---- */
+
+void http2_send_head(struct codec_stream *cs, const struct message *m, bool end);
+size_t http2_send_data(struct codec_stream *cs, struct slice bytes);
+void http2_send_end(struct codec_stream *cs, const struct headers *trailers);
+/* The library's callback for the payload of a DATA frame. */
+int http2_write_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t length,
+		     nghttp2_data_source *source, void *arg);
+
+/* ---- http2_limits.c ---- */
+
+/* Looks at the frames in `in` before the library does: how many bytes it may have in this turn. Sets
+ * h->tripped. */
+size_t http2_watch_input(struct http2 *h, struct slice in);
+void http2_watch_frame_sent(struct http2 *h, const nghttp2_frame *frame);
+void http2_watch_close(struct http2 *h, const struct http2_stream *s);
+void http2_trip(struct http2 *h, enum http2_limit which);
+/* The error code that goes with a limit. */
+uint32_t http2_limit_code(enum http2_limit which);
+
+#endif
