@@ -53,6 +53,7 @@ struct tls_settings {
 	struct slice gateway_ns;		/* second place where a bare name is looked up */
 	struct tls_client_settings client;
 	int min_version, max_version;		/* TLS1_2_VERSION … */
+	bool http2;				/* h2 is offered by ALPN */
 	struct slice cipher_list;		/* OpenSSL form; absent: default list */
 	struct slice groups;			/* likewise */
 	struct where where;

@@ -210,6 +210,7 @@ void tls_settings_make(struct snapshot_builder *b, const struct server_use *u, s
 	*out = (struct tls_settings){ .where = tls->where, .gateway_ns = u->gateway->gateway->meta->ns };
 	name_certificates(b, u, out);
 	demand_of_clients(b, u, out, &out->client);
+	out->http2 = b->set->proxy->http.http2;
 	out->min_version = openssl_version(tls->min_version, TLS1_2_VERSION);
 	out->max_version = openssl_version(tls->max_version, TLS1_3_VERSION);
 	out->cipher_list = cipher_list(b->arena, tls, out->min_version < TLS1_2_VERSION);
@@ -270,7 +271,8 @@ static bool same_certificates(const struct tls_settings *a, const struct tls_set
 
 bool tls_settings_same(const struct tls_settings *a, const struct tls_settings *b)
 {
-	return same_certificates(a, b) && tls_clients_same(a, b) && a->min_version == b->min_version &&
+	return same_certificates(a, b) && tls_clients_same(a, b) && a->http2 == b->http2 &&
+	       a->min_version == b->min_version &&
 	       a->max_version == b->max_version && slice_eq(a->cipher_list, b->cipher_list) &&
 	       slice_eq(a->groups, b->groups);
 }

@@ -325,7 +325,7 @@ static void start_codec(struct downstream *d, bool http2)
 		downstream_drain(d);
 }
 
-/* ALPN decides; without it the first bytes do (spec/http.md 1). */
+/* Where HTTP/2 is offered, ALPN decides; without it the first bytes do (spec/http.md 1). */
 static void start_http(struct downstream *d)
 {
 	const unsigned char *name = NULL;
@@ -335,7 +335,7 @@ static void start_http(struct downstream *d)
 							   limits_of(d)->idle_ms);
 	if (d->transport.ssl != NULL)
 		SSL_get0_alpn_selected(d->transport.ssl, &name, &len);
-	if (len > 0)
+	if (len > 0 || !d->use->snapshot->settings->http.http2)
 		start_codec(d, len == 2 && memcmp(name, "h2", 2) == 0);
 	else
 		d->phase = PHASE_PREFACE;

@@ -112,6 +112,7 @@ struct proxy_settings {
 	struct {
 		bool accept_http10;
 		bool keep_trailers;
+		bool http2;		/* offered to clients */
 		struct slice server_name;	/* of the `server` header */
 		int underscores;	/* enum header_underscores */
 	} http;
