@@ -32,6 +32,8 @@ static void enter(struct upstream_connection *u, enum connection_state next)
 	if (!(may_follow[u->state] & 1u << next))
 		fatal("connection to %.*s: %s cannot lead to %s", SLICE_ARG(u->endpoint->text),
 		      state_name[u->state], state_name[next]);
+	u->pool->unclaimed -= u->unclaimed;
+	u->unclaimed = false;
 	if (u->state == CONNECTION_ACTIVE)
 		pool_count(&k->active, -1);
 	if (u->state == CONNECTION_IDLE)
@@ -76,6 +78,19 @@ void connection_abandon(struct upstream_connection *u)
 	if (u->codec != NULL && u->state == CONNECTION_ACTIVE)
 		u->codec->ops->failed(u->codec, RESET_LOCAL_RESET);
 	connection_close(u);
+}
+
+/* It may still become an idle one, but clients that come and go must not hold sockets by the thousand
+ * to an endpoint that does not answer. */
+void connection_unclaim(struct upstream_connection *u)
+{
+	u->waiting = NULL;
+	if (u->pool->unclaimed >= POOL_UNCLAIMED_MAX) {
+		connection_close(u);
+		return;
+	}
+	u->unclaimed = true;
+	u->pool->unclaimed++;
 }
 
 /* --- connecting --------------------------------------------------------------------------------- */

@@ -30,6 +30,7 @@ struct upstream_connection {
 	struct pool_request *waiting;		/* borrowed; while connecting */
 	struct cluster_counters *counters;	/* borrowed; while `waiting` */
 	enum connection_state state;
+	bool unclaimed;				/* connecting, and counted by the pool */
 	bool draining;				/* its endpoint left: not to be reused */
 	uint32_t served, served_max;		/* requests; 0: no limit */
 	int64_t idle_ms;			/* 0: for ever */
@@ -46,6 +47,7 @@ struct pool {
 	const struct codec_settings *settings;	/* borrowed */
 	struct endpoint_pool *slots;		/* owned; by endpoint->slot */
 	uint32_t slot_count;
+	uint32_t unclaimed;			/* connecting for nobody any more */
 	struct pool_counters counters;
 };
 
@@ -55,6 +57,8 @@ struct endpoint_pool *pool_of(struct pool *p, const struct endpoint *e);
 void connection_open(struct pool *p, const struct cluster *c, struct endpoint *e, struct pool_request *q);
 /* A connected one takes the request: on_ready() is called. */
 void connection_hand_over(struct upstream_connection *u, struct pool_request *q);
+/* Nobody waits for it any more. */
+void connection_unclaim(struct upstream_connection *u);
 /* Nothing came in since it was put aside. */
 bool connection_is_quiet(struct upstream_connection *u);
 /* Closing twice is harmless. */

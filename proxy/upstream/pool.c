@@ -105,7 +105,7 @@ void pool_cancel(struct pool *p, struct pool_request *q)
 	(void)p;
 	if (q->connecting == NULL)
 		return;
-	q->connecting->waiting = NULL;
+	connection_unclaim(q->connecting);
 	q->connecting = NULL;
 }
 

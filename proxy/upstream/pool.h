@@ -15,6 +15,8 @@
 #include "proxy/http/codec.h"
 #include "proxy/upstream/cluster.h"
 
+#define POOL_UNCLAIMED_MAX	64u	/* connections on their way whose askers have gone */
+
 struct pool;
 struct upstream_connection;
 
@@ -35,7 +37,8 @@ void pool_free(struct pool **pp);
 
 /* Calls on_ready() before it returns when a connection is idle; otherwise connects. */
 void pool_ask(struct pool *p, const struct cluster *c, struct endpoint *e, struct pool_request *q);
-/* The asker is gone; a connection that is on its way goes to the idle ones. */
+/* The asker is gone; a connection that is on its way goes to the idle ones, unless POOL_UNCLAIMED_MAX do
+ * so already: then it is closed. */
 void pool_cancel(struct pool *p, struct pool_request *q);
 /* Closes idle connections to an endpoint that is no longer published; active ones finish. */
 void pool_forget(struct pool *p, struct endpoint *e);

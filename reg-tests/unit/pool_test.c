@@ -571,6 +571,23 @@ static void test_a_request_that_is_given_up_while_connecting(void **state)
 	close(fd);
 }
 
+static void test_many_requests_that_are_given_up_while_connecting(void **state)
+{
+	(void)state;
+	assert_int_equal(listen(listener, 2 * POOL_UNCLAIMED_MAX), 0);
+	for (unsigned i = 0; i < POOL_UNCLAIMED_MAX + 10; i++)
+		pool_cancel(pool, &request()->ask);
+	AWAIT(counted(&pool_counters(pool)->idle) >= POOL_UNCLAIMED_MAX);
+	for (unsigned i = 0; i < 10; i++)
+		rig_settle(&rig);
+	assert_int_equal(counted(&pool_counters(pool)->idle), POOL_UNCLAIMED_MAX);
+	/* They are no longer on their way: the next ones may be. */
+	pool_forget(pool, endpoint);
+	assert_int_equal(counted(&pool_counters(pool)->idle), 0);
+	pool_cancel(pool, &request()->ask);
+	AWAIT(counted(&pool_counters(pool)->idle) == 1);
+}
+
 static void test_a_request_that_is_given_up_on_the_wire(void **state)
 {
 	struct request *r = request();
@@ -698,6 +715,7 @@ int main(void)
 		POOL_TEST(test_connection_close),
 		POOL_TEST(test_the_peer_closes_before_the_response),
 		POOL_TEST(test_a_request_that_is_given_up_while_connecting),
+		POOL_TEST(test_many_requests_that_are_given_up_while_connecting),
 		POOL_TEST(test_a_request_that_is_given_up_on_the_wire),
 		POOL_TEST(test_an_asker_that_opens_no_stream),
 		POOL_TEST(test_an_endpoint_that_left),
