@@ -24,7 +24,7 @@
 #include "proxy/tls/tls_set.h"
 #include "sallyport/clock.h"
 
-#define FDS_RESERVED		1024	/* for everything but connections (spec/hardening.md T-37) */
+#define FDS_RESERVED		1024	/* for everything but connections (spec/hardening.md T-37); at most half */
 #define CONNECTIONS_MAX		50000
 #define AGENT_LISTEN_MS		1000	/* for its socket to appear, before workers connect */
 #define AGENT_WAIT_MS		5000	/* at start, before "ready" */
@@ -43,13 +43,15 @@ unsigned long proxy_sum(const struct proxy *p, size_t offset)
 static unsigned long connection_limit(const struct proxy_settings *settings)
 {
 	struct rlimit files;
-	unsigned long most = CONNECTIONS_MAX;
+	unsigned long most = CONNECTIONS_MAX, reserved = FDS_RESERVED;
 
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
-		if (files.rlim_cur > FDS_RESERVED && (files.rlim_cur - FDS_RESERVED) / 2 < most)
-			most = (files.rlim_cur - FDS_RESERVED) / 2;
+		if (files.rlim_cur / 2 < reserved)
+			reserved = files.rlim_cur / 2;
+		if ((files.rlim_cur - reserved) / 2 < most)
+			most = (files.rlim_cur - reserved) / 2;
 	}
 	if (settings->limits.max_connections > 0 && (unsigned long)settings->limits.max_connections > most)
 		log_warn("proxy", "maxConnections %lld needs more open files than this process may have: %lu",

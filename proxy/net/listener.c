@@ -2,6 +2,7 @@
 #include "proxy/net/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 #include "sallyport/log.h"
 
 #define UNIX_SOCKET_MODE	0666
+#define WARNING_MS		1000	/* between two lines about it */
 #define PAUSE_MS		100	/* without descriptors (spec/hardening.md T-52) */
 
 static bool say(char *why, size_t bytes, const struct sockaddr *address, const char *what)
@@ -79,7 +81,7 @@ bool listener_bind(const struct sockaddr *address, socklen_t len, int backlog, u
 		remove_stale(un, len);
 	for (unsigned i = 0; i < count; i++) {
 		/* A unix socket has one queue, which all workers accept from. */
-		fds[i] = is_unix && i > 0 ? dup(fds[0]) : bind_one(address, len, backlog, why, why_bytes);
+		fds[i] = is_unix && i > 0 ? fcntl(fds[0], F_DUPFD_CLOEXEC, 0) : bind_one(address, len, backlog, why, why_bytes);
 		if (fds[i] >= 0)
 			continue;
 		while (i > 0)
@@ -103,8 +105,11 @@ static void pause_accepting(struct acceptor *a)
 {
 	const struct timeval pause = { .tv_usec = PAUSE_MS * 1000 };
 
-	log_warn("listener", "out of file descriptors: accepting pauses for %d ms; raise LimitNOFILE or "
-		 "lower Proxy.spec.limits.maxConnections", PAUSE_MS);
+	if (worker_now_ms(a->worker) - a->warned_ms >= WARNING_MS) {
+		a->warned_ms = worker_now_ms(a->worker);
+		log_warn("listener", "out of file descriptors: accepting pauses for %d ms; raise LimitNOFILE "
+			 "or lower Proxy.spec.limits.maxConnections", PAUSE_MS);
+	}
 	event_del(&a->event);
 	event_add(&a->resume, &pause);
 }

@@ -29,6 +29,7 @@ struct acceptor {
 	/* A connection, non-blocking and close-on-exec; it is the callee's now. */
 	void (*on_accept)(struct acceptor *a, int fd, const struct sockaddr_storage *peer);
 	struct event resume;		/* after descriptors ran out */
+	int64_t warned_ms;		/* when that was said */
 };
 
 void acceptor_start(struct acceptor *a);
