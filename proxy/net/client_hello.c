@@ -120,6 +120,19 @@ static bool read_server_name(struct cursor body, struct client_hello *out)
 	return !body.short_of;
 }
 
+/* spec/gateway.md 14.2 */
+static bool is_mesh_protocol(struct slice name)
+{
+	static const struct slice names[] = { SLICE("istio"), SLICE("istio-peer-exchange"),
+					      SLICE("istio-http/1.0"), SLICE("istio-http/1.1"),
+					      SLICE("istio-h2") };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (slice_eq(name, names[i]))
+			return true;
+	return false;
+}
+
 /* RFC 7301 3.1 */
 static bool read_alpn(struct cursor body, struct client_hello *out)
 {
@@ -133,6 +146,7 @@ static bool read_alpn(struct cursor body, struct client_hello *out)
 			return false;
 		out->offers_h2 |= slice_eq(text, SLICE("h2"));
 		out->offers_http11 |= slice_eq(text, SLICE("http/1.1"));
+		out->offers_mesh |= is_mesh_protocol(text);
 	}
 	return !body.short_of;
 }

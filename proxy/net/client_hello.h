@@ -23,6 +23,8 @@ struct client_hello {
 	char name[SERVER_NAME_MAX + 1];	/* lower case, NUL-terminated; "" none */
 	uint8_t name_len;
 	bool offers_h2, offers_http11;	/* ALPN */
+	bool offers_mesh;		/* one of the names that proxies of a mesh offer each other: istio,
+					 * istio-peer-exchange, istio-http/1.0, istio-http/1.1, istio-h2 */
 };
 
 enum client_hello_result client_hello_parse(struct slice peeked, struct client_hello *out);

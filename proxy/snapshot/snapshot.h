@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 
 #include "proxy/route/route.h"
+#include "proxy/route/tcp_route.h"
 #include "proxy/upstream/cluster.h"
 #include "sallyport/resource.h"
 
@@ -53,7 +54,8 @@ struct tls_settings {
 	struct slice gateway_ns;		/* second place where a bare name is looked up */
 	struct tls_client_settings client;
 	int min_version, max_version;		/* TLS1_2_VERSION … */
-	bool http2;				/* h2 is offered by ALPN */
+	bool http2;				/* h2 is offered by ALPN, before http/1.1 */
+	bool peer_exchange;			/* istio-peer-exchange before both */
 	struct slice cipher_list;		/* OpenSSL form; absent: default list */
 	struct slice groups;			/* likewise */
 	struct where where;
@@ -63,14 +65,23 @@ struct host_map;
 struct listener_plan;
 struct route_compiler;
 
+/* What a chain carries once TLS, where it ends here, has been taken off. */
+enum chain_kind { CHAIN_HTTP, CHAIN_TCP };
+
 /* One personality of a listener, chosen once per connection. */
 struct chain {
 	struct slice name;			/* statistics: server name, or outbound_<listener> */
 	const struct listener_plan *listener;
-	bool tls;				/* terminates TLS; plain HTTP otherwise */
+	enum chain_kind kind;
+	bool tls;				/* terminates TLS. Otherwise plain HTTP, or bytes that are
+						 * forwarded untouched: a ClientHello that chose it too */
 	struct tls_settings tls_settings;
 	uint32_t tls_slot;			/* index into the snapshot's TLS chains: 0 … tls_count - 1 */
-	const struct route_table *routes;
+	const struct route_table *routes;	/* CHAIN_HTTP */
+	const struct tcp_route *tcp;		/* CHAIN_TCP */
+	bool grpc_web;				/* gRPC-Web is translated: the first server's protocol (8) */
+	bool needs_mesh_alpn;			/* the ClientHello has to offer a mesh protocol, or the
+						 * connection is refused (14.2) */
 	struct slice gateway;			/* "namespace/name" of the (first) Gateway document */
 	uint32_t server_port;			/* port.number of the server */
 	LIST(struct slice) domains;		/* host patterns of the server(s), lower case */
@@ -84,7 +95,7 @@ struct listener_plan {
 	uint32_t bound_port;			/* what is bound (README.md D2); 0 for unix sockets */
 	bool mapped;				/* some listener's bound_port differs from its number (D4) */
 	LIST(struct chain *) chains;
-	const struct chain *plain;		/* without TLS; NULL: TLS is required */
+	const struct chain *plain;		/* without TLS, HTTP or TCP; NULL: TLS is required */
 	const struct host_map *sni;		/* for listener_find_chain(); NULL: no TLS on this port */
 	struct where where;
 };
@@ -116,8 +127,9 @@ struct snapshot *snapshot_ref(struct snapshot *s);
 /* Drops one reference and clears the caller's pointer; *sp may be NULL already. */
 void snapshot_unref(struct snapshot **sp);
 
-/* The chain for a server name (lower case; absent: none sent): exact, longest wildcard, default;
- * NULL: refuse the connection (gateway.md 10.3). */
+/* The chain for a server name (lower case; absent: none sent, or no TLS at all): exact, longest
+ * wildcard, default; NULL: refuse the connection (gateway.md 10.3). It alone decides: a connection
+ * that does not meet its needs_mesh_alpn is refused, too. */
 const struct chain *listener_find_chain(const struct listener_plan *l, struct slice sni);
 /* Same certificate, and the same demands on clients (README.md D5)? */
 bool tls_settings_same(const struct tls_settings *a, const struct tls_settings *b);
