@@ -444,6 +444,7 @@ static bool set_up(struct spoa_agent *a)
 		fatal("cannot make an event loop");
 	make_events(a);
 	keys.ca_file = a->config->ca_file;
+	keys.folder = a->config->state_dir != NULL ? a->config->state_dir : getenv("STATE_DIRECTORY");
 	a->keys = jwks_store_create(&keys);
 	a->options = a->config->options;
 	a->options.on_unknown_revision = on_unknown_revision;

@@ -109,11 +109,14 @@ struct jwks_store *jwks_store_create(const struct jwks_config *config)
 		fatal("out of memory for the store of keys");
 	store->obj.kind = KIND_JWKS_STORE;
 	store->config = *config;
-	store->config.ca_file = NULL;	/* the fetcher has copies of these two */
+	store->config.ca_file = NULL;	/* copied where they are used */
+	store->config.folder = NULL;
 	store->config.blocks = NULL;
 	must(pthread_mutex_init(&store->lock, NULL) == 0);
 	event_add(store->wake, NULL);
 	store->fetcher = fetcher_create(store->base, &rules);
+	if (config->folder != NULL)
+		store->disk = jwks_disk_open(config->folder, config->stale_max_ms);
 	start_thread(store);
 	return store;
 }
@@ -133,6 +136,7 @@ void jwks_store_free(struct jwks_store **sp)
 	unlock(store);
 	must(pthread_join(store->thread, NULL) == 0);
 	fetcher_free(&store->fetcher);
+	jwks_disk_close(&store->disk);
 	event_free(store->wake);
 	event_base_free(store->base);
 	pthread_mutex_destroy(&store->lock);

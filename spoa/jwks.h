@@ -54,6 +54,7 @@ struct jwks_config {
 	int64_t stale_max_ms;		/* keys not refreshed for so long are dropped */
 	size_t body_bytes_max;
 	const char *ca_file;		/* PEM, trusted beside the system's; NULL: none */
+	const char *folder;		/* the last good keys are kept there; NULL: nowhere (jwks_disk.h) */
 	bool refuse_loopback;
 	const struct cidr *blocks;	/* no fetch connects there; at most FETCH_BLOCKS_MAX */
 	size_t block_count;
@@ -111,6 +112,7 @@ struct jwks_stats {
 	uint64_t changes;		/* of the key set */
 	size_t keys, waiters;
 	int64_t age_ms;			/* of the keys; -1: none were ever fetched */
+	bool kept;			/* they are of a time before this process: from disk */
 	int64_t next_ms;		/* until the next refresh; -1: none planned (inline) */
 	enum jwt_status status;
 	char error[200];		/* of the last failure, for the operator; empty after a success */

@@ -12,6 +12,7 @@
 #include "sallyport/object.h"
 #include "spoa/fetch.h"
 #include "spoa/jwks.h"
+#include "spoa/jwks_disk.h"
 
 #define uthash_fatal(message)	fatal("sources of keys: %s", message)
 #include <uthash.h>
@@ -48,7 +49,7 @@ struct jwks_source {
 	bool queued;			/* stands in the store's queue */
 	bool fetching;			/* asked for or under way: others join */
 	bool tried;			/* the first fetch has ended */
-	int64_t fetched_ms;		/* when the keys came; 0 never */
+	int64_t fetched_ms;		/* when the keys came, also before our time; 0 never */
 	int64_t demanded_ms;		/* when a request last caused a fetch; 0 never */
 	int64_t due_ms;			/* of the timer below; 0 none */
 	struct jwks_stats stats;	/* counters and error; the rest is filled in when asked */
@@ -59,6 +60,7 @@ struct jwks_source {
 	struct event *timer;		/* owned; NULL until the first fetch */
 	struct fetch *fetch;		/* under way, or NULL */
 	bool in_cycle;			/* between the retries of one refresh */
+	bool recalled;			/* the folder was asked for its keys */
 	unsigned retries_left;
 	int64_t backoff_ms;		/* 0: the last cycle went well */
 };
@@ -70,6 +72,7 @@ struct jwks_store {
 	struct event_base *base;	/* owned; run by the fetch thread */
 	struct event *wake;		/* owned; made active when the queue has something */
 	struct fetcher *fetcher;	/* owned; the fetch thread's */
+	struct jwks_disk *disk;		/* owned; the fetch thread's; NULL: none */
 
 	pthread_mutex_t lock;
 	struct jwks_source *sources;	/* by key */

@@ -57,20 +57,6 @@ static int64_t next_backoff(const struct jwks_source *s, bool has_keys)
 	return next < first ? first : next < most ? next : most;
 }
 
-void jwks_fetch_now(struct jwks_source *s)
-{
-	if (s->fetch != NULL)
-		return;
-	if (s->timer == NULL && (s->timer = evtimer_new(s->store->base, on_timer, s)) == NULL)
-		fatal("out of memory for a source's timer");
-	/* The very first fetch is not repeated at once; a refresh is. */
-	if (!s->in_cycle)
-		s->retries_left = atomic_load(&s->set) != NULL ? s->store->config.refresh_retries : 0;
-	s->in_cycle = true;
-	evtimer_del(s->timer);
-	start(s);
-}
-
 /* ---- how it ends ---- */
 
 /* Whoever waits is woken in a loop of its own. The lock is held. */
@@ -149,6 +135,7 @@ static void succeed(struct jwks_source *s, struct jwk_set *set)
 	healed = s->stats.error[0] != '\0';
 	s->stats.error[0] = '\0';
 	s->fetched_ms = clock_monotonic_ms();
+	s->stats.kept = false;
 	s->tried = true;
 	s->fetching = false;
 	wake_waiters(s);
@@ -199,6 +186,8 @@ static void on_keys(void *arg, struct slice body, const char *error)
 		jwk_set_unref(&set);
 		return;
 	default:
+		if (s->store->disk != NULL)
+			jwks_disk_write(s->store->disk, s->issuer, s->uri, body);
 		succeed(s, set);
 	}
 }
@@ -278,6 +267,45 @@ static void start(struct jwks_source *s)
 		fetch_keys(s, s->uri);
 	else
 		discover(s);
+}
+
+/* The keys of before a restart serve until the first fetch says better. */
+static void recall(struct jwks_source *s)
+{
+	struct text document;
+	struct jwk_set *set;
+	int64_t age_ms;
+
+	s->recalled = true;
+	text_init(&document);
+	if (jwks_disk_read(s->store->disk, s->issuer, s->uri, &document, &age_ms)) {
+		set = jwk_set_parse(text_slice(&document), on_key_note, s);
+		log_info("jwks", "issuer %s: %zu keys of %lld s ago, from disk", s->issuer,
+			 jwk_set_count(set), (long long)(age_ms / 1000));
+		lock(s);
+		atomic_store_explicit(&s->set, set, memory_order_release);
+		s->fetched_ms = clock_monotonic_ms() - age_ms;
+		s->stats.kept = true;
+		wake_waiters(s);
+		unlock(s);
+	}
+	text_fini(&document);
+}
+
+void jwks_fetch_now(struct jwks_source *s)
+{
+	if (s->fetch != NULL)
+		return;
+	if (s->timer == NULL && (s->timer = evtimer_new(s->store->base, on_timer, s)) == NULL)
+		fatal("out of memory for a source's timer");
+	if (s->store->disk != NULL && !s->recalled)
+		recall(s);
+	/* The very first fetch is not repeated at once; a refresh is. */
+	if (!s->in_cycle)
+		s->retries_left = atomic_load(&s->set) != NULL ? s->store->config.refresh_retries : 0;
+	s->in_cycle = true;
+	evtimer_del(s->timer);
+	start(s);
 }
 
 void jwks_source_destroy(struct jwks_source *s)

@@ -250,6 +250,7 @@ static const struct field authz_fields[] = {
 	FIELD(settings, "address", authz.address, decode_address, FIELD_OPTIONAL),
 	FIELD_ARG(settings, "timeout", authz.timeout_ms, decode_limit, FIELD_OPTIONAL, &authz_timeout),
 	FIELD(settings, "agent", authz.agent, decode_word, FIELD_OPTIONAL),
+	FIELD(settings, "stateDirectory", authz.state_directory, decode_path, FIELD_OPTIONAL),
 	FIELDS_END
 };
 static const struct field log_fields[] = {

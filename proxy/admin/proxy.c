@@ -297,7 +297,8 @@ static bool provide_agent(struct proxy *p, const struct snapshot *s, int *copy)
 		snprintf(p->agent_address, sizeof(p->agent_address), "%.*s", SLICE_ARG(address));
 	} else if (s->has_policies) {
 		*copy = -1;
-		p->agent = supervisor_start(p->base, s->settings->authz.agent.at, documents,
+		p->agent = supervisor_start(p->base, s->settings->authz.agent.at,
+					    s->settings->authz.state_directory.at, documents,
 					    p->agent_address, sizeof(p->agent_address));
 		return p->agent != NULL;
 	}
@@ -324,6 +325,8 @@ static void note_start_settings(const struct proxy_settings *was, const struct p
 					  was->access_log.format != now->access_log.format);
 	note_change(ps, now, "authz.address", !slice_eq(was->authz.address, now->authz.address));
 	note_change(ps, now, "authz.agent", !slice_eq(was->authz.agent, now->authz.agent));
+	note_change(ps, now, "authz.stateDirectory",
+		    !slice_eq(was->authz.state_directory, now->authz.state_directory));
 	note_change(ps, now, "limits.maxConnections",
 		    was->limits.max_connections != now->limits.max_connections);
 }

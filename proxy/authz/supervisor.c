@@ -25,6 +25,7 @@ struct supervisor {
 	struct event_base *base;	/* borrowed */
 	struct event *died, *again;	/* owned: SIGCHLD, the back-off */
 	char program[PATH_MAX];
+	char state_directory[PATH_MAX];	/* "": what the environment names */
 	char folder[120], address[160];
 	int documents;			/* owned: the copy to judge by */
 	int line;			/* owned: to the child, which ends when it closes; -1: none */
@@ -60,7 +61,8 @@ static void become_agent(struct supervisor *s, int line)
 	char line_text[16];
 	static const int defaults[] = { SIGTERM, SIGINT, SIGUSR1, SIGCHLD, SIGPIPE };
 	char *const argv[] = { s->program, (char *)"--listen", s->address, (char *)"--parent-fd",
-			       line_text, NULL };
+			       line_text, s->state_directory[0] != '\0' ? (char *)"--state-dir" : NULL,
+			       s->state_directory, NULL };
 	sigset_t none;
 
 	snprintf(line_text, sizeof(line_text), "%d", line);
@@ -193,13 +195,16 @@ static bool make_folder(struct supervisor *s)
 	return true;
 }
 
-struct supervisor *supervisor_start(struct event_base *base, const char *program, int documents,
-				    char *address, size_t address_bytes)
+struct supervisor *supervisor_start(struct event_base *base, const char *program,
+				    const char *state_directory, int documents, char *address,
+				    size_t address_bytes)
 {
 	struct supervisor *s = calloc(1, sizeof(*s));
 
 	must(s != NULL);
 	s->base = base;
+	if (state_directory != NULL)
+		snprintf(s->state_directory, sizeof(s->state_directory), "%s", state_directory);
 	s->documents = documents;
 	s->line = -1;
 	s->backoff_ms = SUPERVISOR_BACKOFF_MS;

@@ -23,11 +23,13 @@ struct supervisor;
 #define SUPERVISOR_BACKOFF_MAX_MS	2000
 #define SUPERVISOR_STEADY_MS		10000	/* alive for so long: the next failure starts at 50 ms again */
 
-/* `program`: path, or NULL: sallyport-authz beside this executable, then in PATH. `documents`: a copy
+/* `program`: path, or NULL: sallyport-authz beside this executable, then in PATH. `state_directory`: where it
+ * keeps keys, or NULL: what the environment names. `documents`: a copy
  * by resource_set_load_and_copy(); the supervisor's from here on, also when it fails. `address` gets
  * "unix:/…/authz.sock". NULL: logged. */
-struct supervisor *supervisor_start(struct event_base *base, const char *program, int documents,
-				    char *address, size_t address_bytes);
+struct supervisor *supervisor_start(struct event_base *base, const char *program,
+				    const char *state_directory, int documents, char *address,
+				    size_t address_bytes);
 /* Until the agent listens, or has ended, or `ms` are over: at start, so that nobody knocks before it
  * can open. Blocks for that long. */
 void supervisor_await(const struct supervisor *s, int64_t ms);

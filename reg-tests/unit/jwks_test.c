@@ -8,6 +8,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
+#include <sys/stat.h>
 
 #include "reg-tests/tools/jwt_make.h"
 #include "reg-tests/unit/issuer.h"
@@ -321,6 +323,121 @@ static void test_refresh_on_command(void **state)
 	jwks_refresh(store, NULL);
 	EVENTUALLY(has_kid(s, "old"));
 	jwks_source_close(&s);
+}
+
+/* ---- across a restart ---- */
+
+static char folder[] = "/tmp/sallyport-keys-XXXXXX";
+
+static void restart(struct jwks_source **sp)
+{
+	jwks_source_close(sp);
+	jwks_store_free(&store);
+}
+
+/* The one file in the folder. */
+static const char *kept_file(void)
+{
+	static char path[300];
+	const struct dirent *entry;
+	DIR *d = opendir(folder);
+
+	path[0] = '\0';
+	while ((entry = readdir(d)) != NULL)
+		if (strncmp(entry->d_name, "jwks-", 5) == 0)
+			snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+	closedir(d);
+	return path;
+}
+
+static void rewrite(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static void test_keys_outlive_a_restart(void **state)
+{
+	struct jwks_source *s;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	config.folder = folder;
+	s = open_path("/keys", 1000);
+	EVENTUALLY(status_of(s) == JWT_OK);
+	assert_false(stats_of(s).kept);
+	restart(&s);
+	issuer_set(issuer, 500, "");
+	s = open_path("/keys", 1000);
+	EVENTUALLY(stats_of(s).failures > 0);
+	assert_true(has_kid(s, "old") && stats_of(s).kept && stats_of(s).age_ms < 60000);
+	/* What the issuer says now replaces it, here and for the next time. */
+	issuer_set(issuer, 200, NEW_SET);
+	jwks_refresh(store, s);
+	EVENTUALLY(has_kid(s, "new"));
+	assert_false(has_kid(s, "old") || stats_of(s).kept);
+	restart(&s);
+	issuer_set(issuer, 500, "");
+	s = open_path("/keys", 1000);
+	EVENTUALLY(has_kid(s, "new"));
+	jwks_source_close(&s);
+	s = open_path("/other", 1000);	/* a source of its own: knows nothing */
+	EVENTUALLY(stats_of(s).failures > 0);
+	assert_int_equal(status_of(s), JWKS_FETCH_FAIL);
+	restart(&s);
+	unlink(kept_file());
+}
+
+/* Each row alone makes the file one that is not believed. */
+static void test_kept_keys_that_are_not_believed(void **state)
+{
+	char good[1024], uri[128], text[2048];
+	struct jwks_source *s;
+	long long now_ms = clock_wall_us() / 1000;
+	const char *document = OLD_SET;
+	const struct { const char *issuer, *uri, *document; long long at_ms; mode_t mode; bool used; } rows[] = {
+		{ "https://iss", uri, document, now_ms, 0600, true },
+		{ "https://iss", uri, document, now_ms - 3600000, 0600, true },
+		{ "https://iss", uri, document, now_ms + 60000, 0600, true },
+		{ "https://iss", uri, document, now_ms, 0620, false },
+		{ "https://iss", uri, document, now_ms, 0602, false },
+		{ "https://iss", uri, document, now_ms - 8ll * 24 * 3600000, 0600, false },
+		{ "https://iss", uri, document, now_ms + 3600000, 0600, false },
+		{ "https://else", uri, document, now_ms, 0600, false },
+		{ "https://iss", "http://else/", document, now_ms, 0600, false },
+		{ "https://iss", uri, "[]", now_ms, 0600, false },
+		{ "https://iss", uri, "{\"keys\":[", now_ms, 0600, false },
+	};
+
+	(void)state;
+	config.folder = folder;
+	snprintf(uri, sizeof(uri), "http://127.0.0.1:%d/keys", issuer->port);
+	s = open_path("/keys", 1000);
+	EVENTUALLY(status_of(s) == JWT_OK);
+	restart(&s);
+	snprintf(good, sizeof(good), "%s", kept_file());
+	issuer_set(issuer, 500, "");
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		snprintf(text, sizeof(text), "{\"issuer\":\"%s\",\"jwksUri\":\"%s\",\"fetchedAtMs\":%lld,"
+			 "\"document\":%s}", rows[i].issuer, rows[i].uri, rows[i].at_ms, rows[i].document);
+		rewrite(good, text);
+		assert_int_equal(chmod(good, rows[i].mode), 0);
+		s = open_path("/keys", 1000);
+		EVENTUALLY(stats_of(s).failures > 0);
+		assert_int_equal(has_kid(s, "old"), rows[i].used);
+		restart(&s);
+	}
+	unlink(good);
+	assert_int_equal(symlink("/dev/zero", good), 0);
+	s = open_path("/keys", 1000);
+	EVENTUALLY(stats_of(s).failures > 0);
+	assert_int_equal(status_of(s), JWKS_FETCH_FAIL);
+	restart(&s);
+	unlink(good);
+	assert_int_equal(rmdir(folder), 0);
 }
 
 /* ---- bad issuers ---- */
@@ -687,6 +804,8 @@ int main(void)
 		TEST(test_unknown_kid_again_after_the_interval),
 		TEST(test_background_refresh),
 		TEST(test_refresh_on_command),
+		TEST(test_keys_outlive_a_restart),
+		TEST(test_kept_keys_that_are_not_believed),
 		TEST(test_bad_answers_keep_the_keys),
 		TEST(test_size),
 		TEST(test_nobody_listens),

@@ -97,6 +97,7 @@ struct proxy_settings {
 		struct slice address;	/* unix:/path or host:port; absent: the proxy runs the agent */
 		int64_t timeout_ms;
 		struct slice agent;	/* program; absent: sallyport-authz beside the proxy, then in PATH */
+		struct slice state_directory;	/* where that keeps keys; absent: $STATE_DIRECTORY, else nowhere */
 	} authz;
 	struct {
 		struct slice path;	/* absent: no access log */
