@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "proxy/admin/access_log.h"
-#include "proxy/admin/admin_socket.h"
+#include "proxy/admin/commands.h"
 #include "proxy/admin/privileges.h"
 #include "proxy/admin/proxy_priv.h"
 #include "proxy/authz/supervisor.h"
@@ -405,7 +405,7 @@ static void open_admin(struct proxy *p)
 
 	if (path.len == 0)
 		return;
-	p->admin = admin_socket_open(p, path.at, why, sizeof(why));
+	p->admin = commands_open(p, path.at, why, sizeof(why));
 	if (p->admin == NULL)
 		log_line(p->snapshot->settings->admin.socket_set ? LOG_WARN : LOG_INFO, "admin",
 			 "no admin socket: %s", why);

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include "proxy/admin/access_log.h"
-#include "proxy/admin/table.h"
+#include "sallyport/table.h"
 #include "proxy/authz/supervisor.h"
 #include "proxy/tls/tls_set.h"
 #include "sallyport/clock.h"

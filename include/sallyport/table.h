@@ -4,8 +4,8 @@
  * objects keyed by the column heads in lower case).
  *
  * Owner    the caller of table_begin(); table_end() writes and frees. Thread: one. */
-#ifndef SALLYPORT_PROXY_TABLE_H
-#define SALLYPORT_PROXY_TABLE_H
+#ifndef SALLYPORT_TABLE_H
+#define SALLYPORT_TABLE_H
 
 #include "sallyport/text.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "proxy/admin/table.h"
+#include "sallyport/table.h"
 
 #include <stdlib.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "proxy/admin/admin_socket.h"
+#include "sallyport/admin_socket.h"
 
 #include <errno.h>
 #include <event2/buffer.h>
@@ -7,58 +7,37 @@
 #include <event2/listener.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/queue.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "proxy/admin/show.h"
+#include "sallyport/log.h"
 
 struct admin_socket {
-	struct proxy *proxy;		/* borrowed */
+	const struct admin_command *commands;	/* borrowed */
+	size_t command_count;
+	void *program;			/* borrowed */
 	struct evconnlistener *listener;	/* owned */
 	struct event *resume;		/* owned: accepting goes on */
-	TAILQ_HEAD(, session) sessions;
+	TAILQ_HEAD(, admin_session) sessions;
 	unsigned count;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
 /* A peer and what it asked. Freed when it is gone and no answer is on its way. */
-struct session {
-	TAILQ_ENTRY(session) link;
+struct admin_session {
+	TAILQ_ENTRY(admin_session) link;
 	struct admin_socket *admin;	/* borrowed; NULL: the socket was closed */
 	struct bufferevent *bev;	/* owned; NULL: the peer is gone */
-	bool waiting;			/* for a reload */
-	bool json;			/* of the reload that is waited for */
+	bool waiting;			/* for an answer that takes a while */
 	bool prompt, leaving;
 	bool ended;			/* the peer says no more, but reads on */
 	char *line;			/* owned; the one being run */
 	struct slice rest;		/* what is left of it; absent: nothing */
-	struct problems problems;	/* of that reload */
 };
 
-struct command {
-	const char *words;
-	void (*show)(const struct proxy *p, struct text *out, bool json);
-	const char *help;
-};
-
-static void show_version(const struct proxy *p, struct text *out, bool json)
-{
-	(void)p;
-	text_printf(out, json ? "{\"version\":\"%s\"}\n" : "sallyport %s\n", SALLYPORT_VERSION);
-}
-
-static const struct command commands[] = {
-	{ "show info", show_info, "what runs: version, uptime, connections, requests" },
-	{ "show counters", show_counters, "every counter of the workers, summed" },
-	{ "show listeners", show_listeners, "what is bound, and the servers behind it" },
-	{ "show routes", show_routes, "virtual hosts and their routes in order" },
-	{ "show clusters", show_clusters, "upstream clusters and their endpoints" },
-	{ "show secrets", show_secrets, "certificates: status and validity, never a key" },
-	{ "show version", show_version, "the version" },
-};
-
-static void free_session(struct session *s)
+static void free_session(struct admin_session *s)
 {
 	if (s->bev != NULL)
 		bufferevent_free(s->bev);
@@ -70,32 +49,38 @@ static void free_session(struct session *s)
 	}
 	if (s->waiting)
 		return;		/* the answer finds nobody and frees */
-	problems_fini(&s->problems);
 	free(s->line);
 	free(s);
 }
 
-static void send_text(struct session *s, const struct text *t)
+static void send_text(struct admin_session *s, struct slice t)
 {
-	if (s->bev != NULL && t->len > 0)
-		evbuffer_add(bufferevent_get_output(s->bev), t->at, t->len);
+	if (s->bev != NULL && t.len > 0)
+		evbuffer_add(bufferevent_get_output(s->bev), t.at, t.len);
 }
 
 /* Exactly one empty line ends an answer. */
-static void end_answer(struct session *s)
+static void end_answer(struct admin_session *s)
 {
 	if (s->bev != NULL)
 		evbuffer_add_printf(bufferevent_get_output(s->bev), "\n%s", s->prompt ? "> " : "");
 }
 
-static void add_help(struct text *out)
+#define HELP_COLUMNS	24
+
+static void add_help(const struct admin_socket *a, struct text *out)
 {
-	for (size_t i = 0; i < COUNT_OF(commands); i++)
-		text_printf(out, "  %-16s [json]  %s\n", commands[i].words, commands[i].help);
-	text_add(out, SLICE("  reload           [json]  reads the documents again; nothing changes if they have errors\n"
-			    "  help                     this list\n"
-			    "  prompt                   keeps the session open, with a prompt\n"
-			    "  quit                     closes the session\n"));
+	const struct admin_command *c = a->commands;
+	char usage[64];
+
+	for (size_t i = 0; i < a->command_count; i++) {
+		snprintf(usage, sizeof(usage), "%s%s%s", c[i].words, c[i].arguments != NULL ? " " : "",
+			 c[i].arguments != NULL ? c[i].arguments : "");
+		text_printf(out, "  %-*s [json]  %s\n", HELP_COLUMNS, usage, c[i].help);
+	}
+	text_printf(out, "  %-*s         this list\n", HELP_COLUMNS, "help");
+	text_printf(out, "  %-*s         keeps the session open, with a prompt\n", HELP_COLUMNS, "prompt");
+	text_printf(out, "  %-*s         closes the session\n", HELP_COLUMNS, "quit");
 }
 
 static void problems_json(const struct problems *ps, struct text *out)
@@ -112,72 +97,53 @@ static void problems_json(const struct problems *ps, struct text *out)
 	text_add_char(out, ']');
 }
 
-static void answer_reload(struct session *s, bool ok)
+void admin_describe_reload(struct problems *ps, bool ok, const char *revision, bool json, struct text *out)
 {
-	const struct proxy *p = s->admin->proxy;
 	char line[2048];
-	struct text out;
 
-	text_init(&out);
-	problems_sort(&s->problems);
-	if (s->json) {
-		text_printf(&out, "{\"ok\":%s,\"revision\":\"%s\",\"errors\":%zu,\"warnings\":%zu,\"problems\":",
-			    ok ? "true" : "false", p->snapshot->rev, s->problems.errors, s->problems.warnings);
-		problems_json(&s->problems, &out);
-		text_add(&out, SLICE("}\n"));
-	} else {
-		for (size_t i = 0; i < s->problems.count; i++) {
-			if (s->problems.items[i].severity == SEVERITY_NOTE)
-				continue;
-			problem_format(&s->problems.items[i], line, sizeof(line));
-			text_printf(&out, "%s\n", line);
-		}
-		if (ok)
-			text_printf(&out, "OK: revision %s serves, %zu warnings\n", p->snapshot->rev,
-				    s->problems.warnings);
-		else
-			text_printf(&out, "FAILED: %zu errors, nothing has changed\n", s->problems.errors);
+	problems_sort(ps);
+	if (json) {
+		text_printf(out, "{\"ok\":%s,\"revision\":\"%s\",\"errors\":%zu,\"warnings\":%zu,\"problems\":",
+			    ok ? "true" : "false", revision, ps->errors, ps->warnings);
+		problems_json(ps, out);
+		text_add(out, SLICE("}\n"));
+		return;
 	}
-	send_text(s, &out);
-	text_fini(&out);
-	problems_fini(&s->problems);
-	end_answer(s);
+	for (size_t i = 0; i < ps->count; i++) {
+		if (ps->items[i].severity == SEVERITY_NOTE)
+			continue;
+		problem_format(&ps->items[i], line, sizeof(line));
+		text_printf(out, "%s\n", line);
+	}
+	if (ok)
+		text_printf(out, "OK: revision %s serves, %zu warnings\n", revision, ps->warnings);
+	else
+		text_printf(out, "FAILED: %zu errors, nothing has changed\n", ps->errors);
 }
 
-static void read_lines(struct session *s);
+static void read_lines(struct admin_session *s);
 
-static void on_reloaded(void *arg)
+void admin_answer(struct admin_session *s, struct slice text)
 {
-	struct session *s = arg;
-
+	must(s->waiting);
 	s->waiting = false;
 	if (s->admin == NULL) {
 		free_session(s);
 		return;
 	}
-	answer_reload(s, true);
+	send_text(s, text);
+	end_answer(s);
 	read_lines(s);
 }
 
 /* Who changes something is told to the log. */
-static void log_peer(const struct session *s, const char *what)
+static void log_peer(const struct admin_session *s, struct slice what)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 
 	if (getsockopt(bufferevent_getfd(s->bev), SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
-		log_info("admin", "%s, asked for by uid %u, pid %d", what, peer.uid, (int)peer.pid);
-}
-
-static void reload(struct session *s, bool json)
-{
-	log_peer(s, "reload");
-	s->json = json;
-	s->waiting = true;
-	if (proxy_reload(s->admin->proxy, &s->problems, on_reloaded, s) == OK)
-		return;
-	s->waiting = false;
-	answer_reload(s, false);
+		log_info("admin", "%.*s, asked for by uid %u, pid %d", SLICE_ARG(what), peer.uid, (int)peer.pid);
 }
 
 static struct slice cut_word(struct slice *rest)
@@ -191,55 +157,86 @@ static struct slice cut_word(struct slice *rest)
 	return word;
 }
 
-static void run_show(struct session *s, const struct command *c, bool json)
+static void run(struct admin_session *s, const struct admin_command *c, struct slice line,
+		struct slice arguments, bool json)
 {
 	struct text out;
+	const struct admin_request r = { .program = s->admin->program, .command = line, .arguments = arguments,
+					 .json = json, .out = &out, .session = s };
 
+	if (c->changes)
+		log_peer(s, line);
 	text_init(&out);
-	c->show(s->admin->proxy, &out, json);
-	send_text(s, &out);
+	s->waiting = true;
+	if (c->run(&r) == OK) {
+		s->waiting = false;
+		send_text(s, text_slice(&out));
+		end_answer(s);
+	}
 	text_fini(&out);
-	end_answer(s);
 }
 
-static void unknown(struct session *s, struct slice first)
+static void unknown(struct admin_session *s, struct slice first)
 {
 	struct text out;
 
 	text_init(&out);
 	text_printf(&out, "Unknown command: '%.*s'. These are known:\n", SLICE_ARG(first));
-	add_help(&out);
-	send_text(s, &out);
+	add_help(s->admin, &out);
+	send_text(s, text_slice(&out));
 	text_fini(&out);
 	end_answer(s);
 }
 
-/* The command before `rest` ends with that word, or with nothing. */
-static bool ends_with_json(struct slice rest, bool *json)
-{
-	struct slice last = cut_word(&rest);
-
-	*json = slice_eq(last, SLICE("json"));
-	return last.len == 0 || (*json && slice_trim(rest).len == 0);
-}
-
-static void help(struct session *s)
+static void help(struct admin_session *s)
 {
 	struct text out;
 
 	text_init(&out);
-	add_help(&out);
-	send_text(s, &out);
+	add_help(s->admin, &out);
+	send_text(s, text_slice(&out));
 	text_fini(&out);
 	end_answer(s);
 }
 
-static void run_command(struct session *s, struct slice line)
+/* `json` is the last word, or is not there. */
+static bool cut_json(struct slice *arguments)
 {
-	struct slice rest = slice_trim(line), first = cut_word(&rest), second;
-	struct slice after = rest;
+	const struct slice word = SLICE("json");
+	struct slice before = slice_first(*arguments, arguments->len - (arguments->len >= 4 ? 4 : 0));
+
+	if (!slice_ends(*arguments, word) || (before.len > 0 && before.at[before.len - 1] != ' '))
+		return false;
+	*arguments = slice_trim(before);
+	return true;
+}
+
+/* The command of these words: two of them, or one. */
+static const struct admin_command *find_command(const struct admin_socket *a, struct slice line,
+						struct slice *arguments)
+{
+	for (size_t i = 0; i < a->command_count; i++) {
+		struct slice rest = line, words = slice_of(a->commands[i].words);
+		bool same = true;
+
+		while (same && words.len > 0)
+			same = slice_eq(cut_word(&rest), cut_word(&words));
+		if (same) {
+			*arguments = slice_trim(rest);
+			return &a->commands[i];
+		}
+	}
+	return NULL;
+}
+
+static void run_command(struct admin_session *s, struct slice line)
+{
+	const struct admin_command *c;
+	struct slice rest, first, arguments;
 	bool json;
 
+	line = rest = slice_trim(line);
+	first = cut_word(&rest);
 	if (first.len == 0)
 		return;
 	if (slice_eq(first, SLICE("quit"))) {
@@ -249,32 +246,26 @@ static void run_command(struct session *s, struct slice line)
 		end_answer(s);
 	} else if (slice_eq(first, SLICE("help"))) {
 		help(s);
-	} else if (slice_eq(first, SLICE("reload")) && ends_with_json(rest, &json)) {
-		reload(s, json);
+	} else if ((c = find_command(s->admin, line, &arguments)) != NULL) {
+		json = cut_json(&arguments);
+		if (arguments.len > 0 && c->arguments == NULL)
+			unknown(s, first);
+		else
+			run(s, c, line, arguments, json);
 	} else {
-		char words[64];
-
-		second = cut_word(&after);
-		snprintf(words, sizeof(words), "%.*s %.*s", SLICE_ARG(first), SLICE_ARG(second));
-		for (size_t i = 0; i < COUNT_OF(commands); i++) {
-			if (strcmp(commands[i].words, words) == 0 && ends_with_json(after, &json)) {
-				run_show(s, &commands[i], json);
-				return;
-			}
-		}
 		unknown(s, first);
 	}
 }
 
 /* Another command may run: none is waited for, and the peer reads what it was told. */
-static bool may_go_on(const struct session *s)
+static bool may_go_on(const struct admin_session *s)
 {
 	return !s->waiting && !s->leaving &&
 	       evbuffer_get_length(bufferevent_get_output(s->bev)) <= ADMIN_ANSWER_MAX;
 }
 
 /* The line that was begun, or the next one that came whole. */
-static bool next_line(struct session *s)
+static bool next_line(struct admin_session *s)
 {
 	size_t len;
 
@@ -287,7 +278,7 @@ static bool next_line(struct session *s)
 }
 
 /* Input that nobody reads would turn the end into a reset, which takes the last answer along. */
-static void leave_after_answers(struct session *s)
+static void leave_after_answers(struct admin_session *s)
 {
 	struct evbuffer *in = bufferevent_get_input(s->bev);
 
@@ -297,9 +288,9 @@ static void leave_after_answers(struct session *s)
 		free_session(s);
 }
 
-/* Commands one after the other, each when the one before was answered; a reload in progress, or
+/* Commands one after the other, each when the one before was answered; one that takes a while, or
  * answers that nobody reads, hold the next ones back. May free the session. */
-static void read_lines(struct session *s)
+static void read_lines(struct admin_session *s)
 {
 	while (may_go_on(s) && next_line(s)) {
 		while (s->rest.at != NULL && may_go_on(s))
@@ -327,7 +318,7 @@ static void on_session_read(struct bufferevent *bev, void *arg)
 
 static void on_session_written(struct bufferevent *bev, void *arg)
 {
-	struct session *s = arg;
+	struct admin_session *s = arg;
 
 	(void)bev;
 	if (s->waiting)
@@ -340,7 +331,7 @@ static void on_session_written(struct bufferevent *bev, void *arg)
 
 static void on_session_event(struct bufferevent *bev, short what, void *arg)
 {
-	struct session *s = arg;
+	struct admin_session *s = arg;
 
 	(void)bev;
 	if (!(what & BEV_EVENT_EOF) || (what & BEV_EVENT_ERROR)) {
@@ -358,7 +349,7 @@ static void on_admin_accept(struct evconnlistener *l, evutil_socket_t fd, struct
 {
 	const struct timeval idle = { .tv_sec = ADMIN_IDLE_S };
 	struct admin_socket *a = arg;
-	struct session *s;
+	struct admin_session *s;
 
 	(void)peer, (void)len;
 	if (a->count >= ADMIN_SESSIONS_MAX) {
@@ -368,7 +359,6 @@ static void on_admin_accept(struct evconnlistener *l, evutil_socket_t fd, struct
 	}
 	s = calloc(1, sizeof(*s));
 	must(s != NULL);
-	problems_init(&s->problems);
 	s->admin = a;
 	s->bev = bufferevent_socket_new(evconnlistener_get_base(l), fd, BEV_OPT_CLOSE_ON_FREE);
 	must(s->bev != NULL);
@@ -429,7 +419,9 @@ static bool prepare_path(const char *path, char *why, size_t bytes)
 	return true;
 }
 
-struct admin_socket *admin_socket_open(struct proxy *p, const char *path, char *why, size_t why_bytes)
+struct admin_socket *admin_socket_open(struct event_base *base, const char *path,
+				       const struct admin_command *commands, size_t command_count,
+				       void *program, char *why, size_t why_bytes)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	struct admin_socket *a;
@@ -439,12 +431,14 @@ struct admin_socket *admin_socket_open(struct proxy *p, const char *path, char *
 		return NULL;
 	a = calloc(1, sizeof(*a));
 	must(a != NULL);
-	a->proxy = p;
+	a->commands = commands;
+	a->command_count = command_count;
+	a->program = program;
 	TAILQ_INIT(&a->sessions);
 	strcpy(a->path, path);
 	strcpy(un.sun_path, path);
 	mask = umask(0777 & ~ADMIN_SOCKET_MODE);
-	a->listener = evconnlistener_new_bind(p->base, on_admin_accept, a,
+	a->listener = evconnlistener_new_bind(base, on_admin_accept, a,
 		LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, ADMIN_SESSIONS_MAX, (struct sockaddr *)&un,
 		sizeof(un));
 	umask(mask);
@@ -453,7 +447,7 @@ struct admin_socket *admin_socket_open(struct proxy *p, const char *path, char *
 		free(a);
 		return NULL;
 	}
-	a->resume = event_new(p->base, -1, 0, on_admin_resume, a);
+	a->resume = event_new(base, -1, 0, on_admin_resume, a);
 	must(a->resume != NULL);
 	evconnlistener_set_error_cb(a->listener, on_admin_accept_failed);
 	return a;
@@ -462,7 +456,7 @@ struct admin_socket *admin_socket_open(struct proxy *p, const char *path, char *
 void admin_socket_close(struct admin_socket **ap)
 {
 	struct admin_socket *a = *ap;
-	struct session *s;
+	struct admin_session *s;
 
 	*ap = NULL;
 	if (a == NULL)

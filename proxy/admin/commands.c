@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/admin/commands.h"
+
+#include <stdlib.h>
+
+#include "proxy/admin/show.h"
+
+/* The answers that are made of what is there now. */
+#define SHOW(what) \
+	static enum outcome run_show_##what(const struct admin_request *r) \
+	{ \
+		show_##what(r->program, r->out, r->json); \
+		return OK; \
+	}
+SHOW(info)
+SHOW(counters)
+SHOW(listeners)
+SHOW(routes)
+SHOW(clusters)
+SHOW(secrets)
+#undef SHOW
+
+static enum outcome run_show_version(const struct admin_request *r)
+{
+	text_printf(r->out, r->json ? "{\"version\":\"%s\"}\n" : "sallyport %s\n", SALLYPORT_VERSION);
+	return OK;
+}
+
+/* Who waits until every worker has the new configuration. */
+struct reload {
+	struct proxy *proxy;		/* borrowed */
+	struct admin_session *session;
+	struct problems problems;
+	bool json;
+};
+
+static void free_reload(struct reload *r)
+{
+	problems_fini(&r->problems);
+	free(r);
+}
+
+static void on_reloaded(void *arg)
+{
+	struct reload *reload = arg;
+	struct text out;
+
+	text_init(&out);
+	admin_describe_reload(&reload->problems, true, reload->proxy->snapshot->rev, reload->json, &out);
+	admin_answer(reload->session, text_slice(&out));
+	text_fini(&out);
+	free_reload(reload);
+}
+
+static enum outcome run_reload(const struct admin_request *r)
+{
+	struct reload *reload = calloc(1, sizeof(*reload));
+	struct proxy *p = r->program;
+
+	if (reload == NULL)
+		fatal("out of memory for a reload");
+	*reload = (struct reload){ .proxy = p, .session = r->session, .json = r->json };
+	problems_init(&reload->problems);
+	if (proxy_reload(p, &reload->problems, on_reloaded, reload) == OK)
+		return AGAIN;
+	admin_describe_reload(&reload->problems, false, p->snapshot->rev, r->json, r->out);
+	free_reload(reload);
+	return OK;
+}
+
+static const struct admin_command commands[] = {
+	{ "show info", NULL, "what runs: version, uptime, connections, requests", false, run_show_info },
+	{ "show counters", NULL, "every counter of the workers, summed", false, run_show_counters },
+	{ "show listeners", NULL, "what is bound, and the servers behind it", false, run_show_listeners },
+	{ "show routes", NULL, "virtual hosts and their routes in order", false, run_show_routes },
+	{ "show clusters", NULL, "upstream clusters and their endpoints", false, run_show_clusters },
+	{ "show secrets", NULL, "certificates: status and validity, never a key", false, run_show_secrets },
+	{ "show version", NULL, "the version", false, run_show_version },
+	{ "reload", NULL, "reads the documents again; nothing changes if they have errors", true, run_reload },
+};
+
+struct admin_socket *commands_open(struct proxy *p, const char *path, char *why, size_t why_bytes)
+{
+	return admin_socket_open(p->base, path, commands, COUNT_OF(commands), p, why, why_bytes);
+}
