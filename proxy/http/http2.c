@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The HTTP/2 codec, server role: one library session a connection, many streams, each with its own
- * owner (spec/http.md 10, 17, 18, 32). */
+ * The HTTP/2 codec: one library session a connection, many streams, each with its own owner. What
+ * only one role does is in http2_server.c (spec/http.md 10, 17, 18). */
 #include "proxy/http/http2_priv.h"
 
 #include "proxy/net/worker.h"
@@ -10,18 +10,8 @@
 #define SETTINGS_ENTRIES_MAX	32
 #define SEND_HEAD_BYTES_MAX	(1024u * 1024)	/* responses are bounded where they are read */
 
-static const char preface[HTTP2_PREFACE_BYTES + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 static const char downstream_gone[] = "downstream_remote_disconnect";
 static const char protocol_error[] = "http2.protocol_error";
-
-enum preface http2_preface(struct slice bytes)
-{
-	size_t len = bytes.len < HTTP2_PREFACE_BYTES ? bytes.len : HTTP2_PREFACE_BYTES;
-
-	if (memcmp(bytes.at, preface, len) != 0)
-		return PREFACE_OTHER;
-	return len == HTTP2_PREFACE_BYTES ? PREFACE_HTTP2 : PREFACE_MORE;
-}
 
 static struct http2 *http2_from(const struct codec *c)
 {
@@ -35,17 +25,14 @@ static struct worker *worker_of(const struct http2 *h)
 
 /* ---- streams ---- */
 
-static struct http2_stream *stream_open(struct http2 *h, int32_t id)
+struct http2_stream *http2_stream_create(struct http2 *h)
 {
 	struct http2_stream *s = worker_alloc(worker_of(h), WORKER_HTTP2_STREAM, sizeof(*s));
 
-	*s = (struct http2_stream){ .id = id, .owned = true };
+	*s = (struct http2_stream){ .owned = true };
 	s->stream.codec = &h->codec;
-	s->stream.started_us = worker_now_us(worker_of(h));
 	LIST_INSERT_HEAD(&h->streams, s, link);
 	h->stream_count++;
-	s->stream.owner = h->codec.events->on_open(h->codec.connection, &s->stream, &s->stream.arena,
-						   &s->stream.events);
 	return s;
 }
 
@@ -210,17 +197,6 @@ static void arm(struct http2 *h)
 		timer_set(worker_of(h), &h->timer, nearest, on_time);
 }
 
-/* The last word: nothing above the streams that were seen is served. */
-static void finish_drain(struct http2 *h)
-{
-	h->drain_due_ms = 0;
-	if (h->drained)
-		return;
-	h->drained = true;
-	nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE,
-			      nghttp2_session_get_last_proc_stream_id(h->session), NGHTTP2_NO_ERROR, NULL, 0);
-}
-
 /* Responses that wait for room longer than they may; when the next one is due. */
 static void reset_stalled(struct http2 *h, int64_t now_ms)
 {
@@ -257,7 +233,7 @@ static void on_time(struct timer *t)
 	if (settle_limit(h))
 		return;
 	if (h->drain_due_ms > 0 && now_ms >= h->drain_due_ms)
-		finish_drain(h);
+		h->role->finish_drain(h);
 	if (h->stall_due_ms > 0 && now_ms >= h->stall_due_ms)
 		reset_stalled(h, now_ms);
 	http2_run_output(h);
@@ -414,15 +390,14 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 
 	if (frame->hd.type != NGHTTP2_HEADERS)
 		return 0;
-	if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
+	if (frame->headers.cat == NGHTTP2_HCAT_HEADERS) {
 		if (s != NULL && s->owned)
 			http2_begin_trailers(s);
 		return 0;
 	}
-	s = stream_open(h, frame->hd.stream_id);
-	nghttp2_session_set_stream_user_data(session, s->id, s);
-	http2_begin_head(s);
-	h->limits.streams_opened++;
+	s = h->role->begin(h, s, frame->hd.stream_id);
+	if (s != NULL && s->owned)
+		h->role->begin_head(s);
 	return 0;
 }
 
@@ -463,13 +438,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 		if (s != NULL)
 			s->remote_reset = true;
 		break;
-	case NGHTTP2_SETTINGS:
-		if (frame->hd.flags & NGHTTP2_FLAG_ACK)
-			h->ack_due_ms = 0;
-		break;
-	case NGHTTP2_PING:	/* our own: the client has seen the notice, a round trip is over */
-		if ((frame->hd.flags & NGHTTP2_FLAG_ACK) && h->draining)
-			finish_drain(h);
+	default:
+		h->role->on_frame(h, frame);
 		break;
 	}
 	return 0;
@@ -597,12 +567,7 @@ static void drain(struct codec *c)
 	if (h->draining || h->closing)
 		return;
 	h->draining = true;
-	nghttp2_submit_shutdown_notice(h->session);
-	nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, NULL);
-	if (c->settings->drain_grace_ms > 0)
-		h->drain_due_ms = worker_now_ms(worker_of(h)) + c->settings->drain_grace_ms;
-	else
-		finish_drain(h);
+	h->role->drain(h);
 	http2_run_output(h);
 }
 
@@ -688,47 +653,30 @@ static const struct codec_ops http2_ops = {
 
 /* ---- the session ---- */
 
-static nghttp2_session_callbacks *callbacks;
-static nghttp2_option *options;
+nghttp2_session_callbacks *http2_callbacks;
+nghttp2_option *http2_options;
 
 /* The same for all connections; made before main(), only read after. */
 __attribute__((constructor)) static void make_callbacks(void)
 {
-	must(nghttp2_session_callbacks_new(&callbacks) == 0 && nghttp2_option_new(&options) == 0);
-	nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
-	nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
-	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
-	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
-	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
-	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
-	nghttp2_session_callbacks_set_send_data_callback(callbacks, http2_write_data);
-	nghttp2_option_set_no_auto_window_update(options, 1);
-	nghttp2_option_set_no_http_messaging(options, 1);	/* http2_head.c */
-	nghttp2_option_set_no_closed_streams(options, 1);
-	nghttp2_option_set_max_settings(options, SETTINGS_ENTRIES_MAX);
-	nghttp2_option_set_max_outbound_ack(options, OUTBOUND_QUEUE_MAX);
-	nghttp2_option_set_max_send_header_block_length(options, SEND_HEAD_BYTES_MAX);
+	must(nghttp2_session_callbacks_new(&http2_callbacks) == 0 && nghttp2_option_new(&http2_options) == 0);
+	nghttp2_session_callbacks_set_on_begin_headers_callback(http2_callbacks, on_begin_headers);
+	nghttp2_session_callbacks_set_on_header_callback(http2_callbacks, on_header);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(http2_callbacks, on_frame);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(http2_callbacks, on_data);
+	nghttp2_session_callbacks_set_on_stream_close_callback(http2_callbacks, on_stream_close);
+	nghttp2_session_callbacks_set_on_frame_send_callback(http2_callbacks, on_frame_sent);
+	nghttp2_session_callbacks_set_send_data_callback(http2_callbacks, http2_write_data);
+	nghttp2_option_set_no_auto_window_update(http2_options, 1);
+	nghttp2_option_set_no_http_messaging(http2_options, 1);	/* http2_head.c */
+	nghttp2_option_set_no_closed_streams(http2_options, 1);
+	nghttp2_option_set_max_settings(http2_options, SETTINGS_ENTRIES_MAX);
+	nghttp2_option_set_max_outbound_ack(http2_options, OUTBOUND_QUEUE_MAX);
+	nghttp2_option_set_max_send_header_block_length(http2_options, SEND_HEAD_BYTES_MAX);
 }
 
-static void send_settings(struct http2 *h)
-{
-	const struct codec_settings *settings = h->codec.settings;
-	const nghttp2_settings_entry entries[] = {
-		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings->concurrent_streams },
-		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HTTP2_STREAM_WINDOW },
-		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings->head_bytes_max },
-		{ NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
-	};
-
-	must(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, entries,
-				     sizeof(entries) / sizeof(entries[0])) == 0);
-	must(nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0,
-						   HTTP2_CONNECTION_WINDOW) == 0);
-	h->ack_due_ms = worker_now_ms(worker_of(h)) + HTTP2_SETTINGS_ACK_MS;
-}
-
-struct codec *http2_server(struct transport *t, const struct codec_settings *settings,
-			   const struct codec_events *events, void *connection)
+struct http2 *http2_create(struct transport *t, const struct codec_settings *settings,
+			   const struct codec_events *events, void *connection, const struct http2_role *role)
 {
 	struct http2 *h = worker_alloc(t->worker, WORKER_HTTP2, sizeof(*h));
 
@@ -739,14 +687,11 @@ struct codec *http2_server(struct transport *t, const struct codec_settings *set
 			.settings = settings,
 			.events = events,
 			.connection = connection,
-			.is_server = true,
 		},
+		.role = role,
 		.tripped = -1,
 	};
 	LIST_INIT(&h->streams);
 	TAILQ_INIT(&h->hungry);
-	must(nghttp2_session_server_new2(&h->session, callbacks, h, options) == 0);
-	send_settings(h);
-	http2_run_output(h);
-	return &h->codec;
+	return h;
 }

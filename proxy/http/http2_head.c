@@ -1,29 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Header blocks of HTTP/2 become messages, in the arena of the stream's owner: pseudo-header fields,
- * connection-specific fields, authority, cookies, framing (spec/http.md 4, 5, 8, 9, 18). */
+ * Header blocks of HTTP/2, field by field: bounds, legal names and values, trailers. What a head means
+ * is its role's to say (spec/http.md 4, 8, 9, 18). */
 #include "proxy/http/chars_priv.h"
 #include "proxy/http/http2_priv.h"
 #include "sallyport/log.h"
-
-enum pseudo { PSEUDO_METHOD = 1, PSEUDO_SCHEME = 2, PSEUDO_PATH = 4, PSEUDO_AUTHORITY = 8 };
 
 static const struct refusal headers_too_large = {
 	431, "Request Header Fields Too Large", "http2.headers_too_large" };
 static const struct refusal too_many_headers = {
 	431, "Request Header Fields Too Large", "http2.too_many_headers" };
-static const struct refusal uri_too_long = { 414, "URI Too Long", "http2.uri_too_long" };
-static const struct refusal invalid_scheme = { 400, "Bad Request", "http2.invalid_scheme" };
-static const struct refusal authority_mismatch = { 400, "Bad Request", "http2.host_differs_from_authority" };
-
 static const char violation[] = "http2.violation.of.messaging.rule";
 
-static void found(struct http2_stream *s, enum http2_fault fault)
+void http2_found(struct http2_stream *s, enum http2_fault fault)
 {
 	if (s->fault < fault)
 		s->fault = fault;
 }
 
-static void refuse(struct http2_stream *s, const struct refusal *why)
+void http2_refuse(struct http2_stream *s, const struct refusal *why)
 {
 	if (s->refusal == NULL)
 		s->refusal = why;
@@ -34,12 +28,9 @@ static const struct codec_settings *settings_of(const struct http2_stream *s)
 	return s->stream.codec->settings;
 }
 
-void http2_begin_head(struct http2_stream *s)
+static const struct http2_role *role_of(struct http2_stream *s)
 {
-	s->message = arena_new(s->stream.arena, struct message);
-	s->message->version = HTTP_2;
-	s->message->scheme = settings_of(s)->tls ? SLICE("https") : SLICE("http");
-	headers_init(&s->message->headers, s->stream.arena, FIELDS_SPARE);
+	return http2_of(s)->role;
 }
 
 void http2_begin_trailers(struct http2_stream *s)
@@ -59,134 +50,10 @@ static bool name_is_valid(struct slice name)
 	return name.len > 0;
 }
 
-/* The field that a pseudo-header fills, or NULL. */
-static struct slice *pseudo_place(struct message *m, struct slice name, enum pseudo *which)
-{
-	if (slice_eq(name, SLICE(":method"))) {
-		*which = PSEUDO_METHOD;
-		return &m->method;
-	}
-	if (slice_eq(name, SLICE(":path"))) {
-		*which = PSEUDO_PATH;
-		return &m->path;
-	}
-	if (slice_eq(name, SLICE(":authority"))) {
-		*which = PSEUDO_AUTHORITY;
-		return &m->authority;
-	}
-	return NULL;
-}
-
-/* The scheme is the transport's, whatever the client says, as long as it says it legally. */
-static void take_scheme(struct http2_stream *s, struct slice value)
-{
-	bool valid = value.len > 0 && value.at[0] >= 'A' && char_is(value.at[0], CHAR_TOKEN);
-
-	for (size_t i = 0; i < value.len; i++)
-		valid &= (char_is(value.at[i], CHAR_TOKEN) && char_is(value.at[i], CHAR_UNRESERVED)) ||
-			 value.at[i] == '+';
-	if (!valid)
-		refuse(s, &invalid_scheme);
-}
-
-static void add_pseudo(struct http2_stream *s, struct slice name, struct slice value)
-{
-	enum pseudo which = PSEUDO_SCHEME;
-	bool scheme = slice_eq(name, SLICE(":scheme"));
-	struct slice *place = scheme ? NULL : pseudo_place(s->message, name, &which);
-
-	if ((place == NULL && !scheme) || s->regular_seen || (s->pseudo_seen & which)) {
-		found(s, HTTP2_SESSION_FAULT);
-		return;
-	}
-	s->pseudo_seen |= which;
-	if (scheme)
-		take_scheme(s, value);
-	else
-		*place = arena_slice(s->stream.arena, value);
-}
-
-/* Crumbs make one line again (RFC 9113 8.2.3). */
-static void add_cookie(struct http2_stream *s, struct slice value)
-{
-	char *joined;
-	size_t len = s->cookies.len;
-
-	if (s->cookies.at == NULL) {
-		s->cookies = arena_slice(s->stream.arena, value);
-		return;
-	}
-	joined = arena_alloc(s->stream.arena, len + 2 + value.len);
-	memcpy(joined, s->cookies.at, len);
-	memcpy(joined + len, "; ", 2);
-	memcpy(joined + len + 2, value.at, value.len);
-	s->cookies = slice_make(joined, len + 2 + value.len);
-}
-
-static void take_length(struct http2_stream *s, struct slice value)
-{
-	struct message *m = s->message;
-	uint64_t before = m->content_length;
-	bool repeated = m->framing == FRAMING_LENGTH;
-
-	if (fields_length(m, value) != FAULT_NONE || (repeated && before != m->content_length))
-		found(s, HTTP2_STREAM_FAULT);
-	else if (!repeated)
-		headers_add_id(&m->headers, HEADER_CONTENT_LENGTH, arena_slice(s->stream.arena, value));
-}
-
-static void add_regular(struct http2_stream *s, struct slice name, struct slice value)
-{
-	enum header_id id = header_id_of(name);
-	struct headers *h = &s->message->headers;
-
-	switch (id) {
-	case HEADER_CONNECTION:
-	case HEADER_KEEP_ALIVE:
-	case HEADER_PROXY_CONNECTION:
-	case HEADER_TRANSFER_ENCODING:
-	case HEADER_UPGRADE:
-		found(s, HTTP2_SESSION_FAULT);
-		return;
-	case HEADER_HTTP2_SETTINGS:
-		return;
-	case HEADER_TE:
-		if (!slice_eq_nocase(value, SLICE("trailers")))
-			found(s, HTTP2_SESSION_FAULT);
-		else if (headers_get(h, id) == NULL)
-			headers_add_id(h, id, SLICE("trailers"));
-		return;
-	case HEADER_HOST:
-		if (s->host.at != NULL)
-			refuse(s, &authority_mismatch);
-		s->host = arena_slice(s->stream.arena, value);
-		return;
-	case HEADER_COOKIE:
-		add_cookie(s, value);
-		return;
-	case HEADER_CONTENT_LENGTH:
-		take_length(s, value);
-		return;
-	case HEADER_AUTHORIZATION:
-		if (headers_get(h, id) != NULL)
-			refuse(s, fault_refusal(FAULT_SYNTAX));
-		break;
-	default:
-		break;
-	}
-	if (settings_of(s)->underscores != UNDERSCORES_ALLOW && slice_find(name, '_') >= 0) {
-		if (settings_of(s)->underscores == UNDERSCORES_REJECT)
-			found(s, HTTP2_STREAM_FAULT);
-		return;
-	}
-	headers_append(h, id, id != HEADER_OTHER ? header_name(id) : arena_slice(s->stream.arena, name),
-		       arena_slice(s->stream.arena, value));
-}
-
 static void add_trailer(struct http2_stream *s, struct slice name, struct slice value)
 {
 	if (name.len > 0 && name.at[0] == ':') {
-		found(s, HTTP2_STREAM_FAULT);
+		http2_found(s, HTTP2_STREAM_FAULT);
 		return;
 	}
 	if (!settings_of(s)->keep_trailers || fields_forbidden_trailer(name))
@@ -201,9 +68,9 @@ static bool within_limits(struct http2_stream *s, struct slice name, struct slic
 
 	s->block_bytes += (uint32_t)(name.len + value.len) + HTTP2_FIELD_OVERHEAD;
 	if (s->block_bytes > settings->head_bytes_max)
-		refuse(s, &headers_too_large);
+		http2_refuse(s, &headers_too_large);
 	if (!slice_eq(name, SLICE("cookie")) && ++s->field_count > settings->header_count_max)
-		refuse(s, &too_many_headers);
+		http2_refuse(s, &too_many_headers);
 	return s->refusal == NULL;
 }
 
@@ -214,108 +81,26 @@ bool http2_add_field(struct http2_stream *s, struct slice name, struct slice val
 	value = slice_trim(value);
 	if (!within_limits(s, name, value)) {	/* read on only for what the log says of it */
 		if (pseudo && !s->head_told)
-			add_pseudo(s, name, value);
+			role_of(s)->add_pseudo(s, name, value);
 		return s->block_bytes <= 2 * settings_of(s)->head_bytes_max;
 	}
 	if (s->fault != HTTP2_FINE)
 		return true;
 	if ((!pseudo && !name_is_valid(name)) || !chars_are(value, CHAR_VALUE))
-		found(s, HTTP2_SESSION_FAULT);
+		http2_found(s, HTTP2_SESSION_FAULT);
 	else if (s->head_told)
 		add_trailer(s, name, value);
 	else if (pseudo)
-		add_pseudo(s, name, value);
+		role_of(s)->add_pseudo(s, name, value);
 	else {
 		s->regular_seen = true;
-		add_regular(s, name, value);
+		role_of(s)->add_regular(s, name, value);
 	}
 	return true;
 }
 
-/* ---- the head as a whole ---- */
-
-static void check_path(struct http2_stream *s)
-{
-	struct message *m = s->message;
-	ptrdiff_t fragment = slice_find(m->path, '#');
-	uint32_t bytes_max = settings_of(s)->uri_bytes_max;
-
-	if (fragment >= 0)
-		m->path = slice_first(m->path, (size_t)fragment);
-	if (m->path.len == 0 || !chars_are(m->path, CHAR_TARGET) ||
-	    (m->path.at[0] != '/' && !(slice_eq(m->path, SLICE("*")) && slice_eq(m->method, SLICE("OPTIONS")))))
-		found(s, HTTP2_STREAM_FAULT);
-	else if (bytes_max > 0 && m->path.len > bytes_max)
-		refuse(s, &uri_too_long);
-}
-
-static void check_pseudo(struct http2_stream *s)
-{
-	const uint32_t needed = PSEUDO_METHOD | PSEUDO_SCHEME | PSEUDO_PATH;
-	struct message *m = s->message;
-
-	if ((s->pseudo_seen & PSEUDO_METHOD) && slice_eq(m->method, SLICE("CONNECT"))) {
-		if (s->pseudo_seen & (PSEUDO_SCHEME | PSEUDO_PATH))
-			found(s, HTTP2_SESSION_FAULT);
-		m->path = SLICE("");
-		return;
-	}
-	if ((s->pseudo_seen & needed) != needed || !is_token(m->method) || m->method.len > METHOD_BYTES_MAX) {
-		found(s, HTTP2_SESSION_FAULT);
-		return;
-	}
-	check_path(s);
-}
-
-static void check_authority(struct http2_stream *s)
-{
-	struct message *m = s->message;
-
-	if (m->authority.at == NULL) {
-		m->authority = s->host;
-		if (s->host.at == NULL)
-			refuse(s, fault_refusal(FAULT_NO_HOST));
-	} else if (s->host.at != NULL && !slice_eq_nocase(s->host, m->authority)) {
-		refuse(s, &authority_mismatch);
-	}
-	if (m->authority.at != NULL &&
-	    !authority_is_valid(m->authority, slice_eq(m->method, SLICE("CONNECT"))))
-		refuse(s, fault_refusal(FAULT_AUTHORITY));
-}
-
-/* What no length was announced for ends with its stream: towards HTTP/1 that is chunked. */
-static void check_framing(struct http2_stream *s, bool end)
-{
-	struct message *m = s->message;
-	bool body = !end && !(m->framing == FRAMING_LENGTH && m->content_length == 0);
-	enum fault fault;
-
-	if (m->framing == FRAMING_NONE && !end)
-		m->framing = FRAMING_CHUNKED;
-	if ((end && m->framing == FRAMING_LENGTH && m->content_length > 0) ||
-	    (body && slice_eq(m->method, SLICE("TRACE"))))
-		found(s, HTTP2_STREAM_FAULT);
-	fault = request_expect(m);
-	if (fault != FAULT_NONE)
-		refuse(s, fault_refusal(fault));
-}
-
-static void end_request(struct http2_stream *s, bool end)
-{
-	struct message *m = s->message;
-
-	if (s->cookies.at != NULL)
-		headers_add_id(&m->headers, HEADER_COOKIE, s->cookies);
-	m->head_bytes = s->block_bytes;
-	if (s->refusal == NULL) {
-		check_pseudo(s);
-		check_authority(s);
-		check_framing(s, end);
-	}
-}
-
-/* The peer breaks the rules of messages; *h->fault is what the other streams are told. */
-static void break_off(struct http2_stream *s)
+/* h->fault is what the other streams are told. */
+void http2_break_off(struct http2_stream *s)
 {
 	struct http2 *h = http2_of(s);
 
@@ -329,30 +114,10 @@ static void break_off(struct http2_stream *s)
 
 void http2_end_head(struct http2_stream *s, bool end)
 {
-	struct message *m = s->message;
-
-	if (s->head_told) {
-		if (!end || s->fault != HTTP2_FINE || s->refusal != NULL)
-			break_off(s);
-		else if (s->trailers->count == 0)
-			s->trailers = NULL;
-		return;
-	}
-	end_request(s, end);
-	if (s->fault != HTTP2_FINE) {
-		break_off(s);
-		return;
-	}
-	if (end)
-		s->input_ended = s->end_told = true;
-	s->head_told = true;
-	if (s->refusal != NULL) {
-		const struct refusal *why = s->refusal;
-
-		s->refusal = NULL;
-		m->framing = FRAMING_NONE;
-		s->stream.events->on_refused(s->stream.owner, why, m);
-		return;
-	}
-	s->stream.events->on_head(s->stream.owner, m, end);
+	if (!s->head_told)
+		role_of(s)->end_head(s, end);
+	else if (!end || s->fault != HTTP2_FINE || s->refusal != NULL)
+		http2_break_off(s);
+	else if (s->trailers->count == 0)
+		s->trailers = NULL;
 }

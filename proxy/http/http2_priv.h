@@ -3,9 +3,11 @@
  * http2_priv.h - what the files of the HTTP/2 codec share. Framing, HPACK and windows are
  * libnghttp2's; what a request may be, who waits for whom and what is abuse is decided here.
  *
- *     http2.c          the codec's table, the session, input and output, ends
- *     http2_head.c     header blocks to messages (spec/http.md 18)
- *     http2_write.c    responses to frames
+ *     http2.c          the codec's table, the session, input and output, ends: either role
+ *     http2_server.c   what only a server does
+ *     http2_head.c     header blocks, field by field
+ *     http2_request.c  header blocks to requests (spec/http.md 18)
+ *     http2_write.c    messages to frames
  *     http2_limits.c   what a peer may do how often (spec/http.md 19)
  *
  * No response byte is kept: send_data() hands its bytes to the frames that leave inside the call, and
@@ -35,6 +37,8 @@ enum http2_fault {
 	HTTP2_STREAM_FAULT,	/* RST_STREAM(PROTOCOL_ERROR) */
 	HTTP2_SESSION_FAULT	/* and the end of the connection: rows marked C of spec 18 */
 };
+
+struct http2;
 
 struct http2_stream {
 	struct codec_stream stream;
@@ -108,8 +112,23 @@ struct http2_limits {
 	uint32_t started;		/* requests in this loop turn */
 };
 
+/* What a role does in its own way. */
+struct http2_role {
+	/* A head begins; `known` is the stream of that id where there is one. NULL: nobody's. */
+	struct http2_stream *(*begin)(struct http2 *h, struct http2_stream *known, int32_t id);
+	void (*begin_head)(struct http2_stream *s);
+	void (*add_pseudo)(struct http2_stream *s, struct slice name, struct slice value);
+	void (*add_regular)(struct http2_stream *s, struct slice name, struct slice value);
+	void (*end_head)(struct http2_stream *s, bool end);
+	/* A frame that is none of HEADERS, DATA and RST_STREAM. */
+	void (*on_frame)(struct http2 *h, const nghttp2_frame *frame);
+	void (*drain)(struct http2 *h);
+	void (*finish_drain)(struct http2 *h);	/* when drain_due_ms has come */
+};
+
 struct http2 {
 	struct codec codec;
+	const struct http2_role *role;
 	nghttp2_session *session;	/* owned */
 	LIST_HEAD(, http2_stream) streams;
 	TAILQ_HEAD(, http2_stream) hungry;	/* owners to call when the transport has room */
@@ -137,6 +156,15 @@ static inline struct http2 *http2_of(const struct http2_stream *s)
 
 /* ---- http2.c ---- */
 
+/* The same for all connections. */
+extern nghttp2_session_callbacks *http2_callbacks;
+extern nghttp2_option *http2_options;
+
+/* Without its session. */
+struct http2 *http2_create(struct transport *t, const struct codec_settings *settings,
+			   const struct codec_events *events, void *connection, const struct http2_role *role);
+/* Owned, and nobody's yet. */
+struct http2_stream *http2_stream_create(struct http2 *h);
 /* Writes what can be written, and calls those who wait for room. */
 void http2_run_output(struct http2 *h);
 /* Can the transport take more now? Else on_writable() follows. */
@@ -152,12 +180,22 @@ void http2_reset(struct http2_stream *s, uint32_t code, enum reset_reason why, c
 
 /* ---- http2_head.c ---- */
 
-void http2_begin_head(struct http2_stream *s);
+void http2_found(struct http2_stream *s, enum http2_fault fault);
+void http2_refuse(struct http2_stream *s, const struct refusal *why);
+/* The peer breaks the rules of messages. */
+void http2_break_off(struct http2_stream *s);
 void http2_begin_trailers(struct http2_stream *s);
 /* One field of the block in progress; false: the block is beyond all bounds. */
 bool http2_add_field(struct http2_stream *s, struct slice name, struct slice value);
 /* The block is complete: checks it as a whole, and sets what follows from it. */
 void http2_end_head(struct http2_stream *s, bool end);
+
+/* ---- http2_request.c: of struct http2_role ---- */
+
+void http2_begin_request(struct http2_stream *s);
+void http2_add_request_pseudo(struct http2_stream *s, struct slice name, struct slice value);
+void http2_add_request_field(struct http2_stream *s, struct slice name, struct slice value);
+void http2_end_request(struct http2_stream *s, bool end);
 
 /* ---- http2_write.c ---- */
 
