@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "spoa/agent.h"
+#include "spoa/agent_priv.h"
 
 #include <errno.h>
 #include <event2/thread.h>
@@ -16,41 +16,12 @@
 #include "sallyport/cidr.h"
 #include "sallyport/log.h"
 #include "sallyport/resource/proxy_settings.h"
-#include "sallyport/spop_address.h"
-#include "sallyport/text.h"
+#include "spoa/commands.h"
 #include "spoa/jwks.h"
 
 #define LISTEN_BACKLOG		1024
 #define ACCEPTS_PER_TURN	64
 #define SOCKET_UMASK		0117	/* owner and group may connect */
-
-struct listener {
-	struct spoa_agent *agent;
-	const char *name;		/* as configured */
-	struct spop_address address;
-	int fd;
-	struct event acceptable;
-};
-
-struct spoa_agent {
-	const struct spoa_agent_config *config;	/* borrowed */
-	struct spoa_options options;
-	struct event_base *base;
-	struct jwks_store *keys;
-	struct rules *rules;		/* a reference */
-	int documents;			/* owned: from the parent, not used yet; -1: none */
-	bool behind;			/* the last load failed: there is something newer than the rules */
-	struct spoa_thread *threads[SPOA_THREADS_MAX];
-	struct listener listeners[SPOA_LISTENERS_MAX];
-	size_t listener_count;
-	unsigned next_thread;
-	unsigned long accepted;
-	struct event on_term, on_int, on_hup, parent, wanted, reload_timer;
-	atomic_bool revision_wanted;
-	atomic_ulong loads_begun;
-	int64_t loaded_ms, load_took_ms;
-	struct text last_problems;	/* so that the same ones are told once */
-};
 
 /* ---- documents ---- */
 
@@ -433,6 +404,18 @@ static void make_events(struct spoa_agent *a)
 		fatal("spoa: cannot watch --parent-fd %d", parent_fd);
 }
 
+static bool open_admin(struct spoa_agent *a)
+{
+	char why[256];
+
+	if (a->config->admin == NULL)
+		return true;
+	a->admin = commands_open(a, a->config->admin, why, sizeof(why));
+	if (a->admin == NULL)
+		log_error("agent", "--admin: %s", why);
+	return a->admin != NULL;
+}
+
 static bool set_up(struct spoa_agent *a)
 {
 	struct jwks_config keys = JWKS_CONFIG_DEFAULT;
@@ -466,7 +449,7 @@ static bool set_up(struct spoa_agent *a)
 	for (size_t i = 0; i < a->config->listen_count; i++)
 		if (!listen_on(a, a->config->listen[i]))
 			return false;
-	return true;
+	return open_admin(a);
 }
 
 static void serve(struct spoa_agent *a)
@@ -498,12 +481,14 @@ int spoa_agent_run(const struct spoa_agent_config *config)
 		fatal("out of memory: agent");
 	a->config = config;
 	a->documents = -1;
+	a->started_ms = clock_monotonic_ms();
 	text_init(&a->last_problems);
 	if (set_up(a)) {
 		serve(a);
 		status = EXIT_SUCCESS;
 	}
 	close_listeners(a);
+	admin_socket_close(&a->admin);
 	rules_unref(&a->rules);
 	jwks_store_free(&a->keys);
 	text_fini(&a->last_problems);

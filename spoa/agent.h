@@ -25,6 +25,7 @@ struct spoa_agent_config {
 	int parent_fd;			/* -1: none; its end is ours. Without files a SOCK_SEQPACKET
 					 * whose messages carry copies of documents (supervisor.h) */
 	const char *ca_file;		/* for jwksUri, beside the system's; NULL: none */
+	const char *admin;		/* path of the admin socket; NULL: none */
 	const char *state_dir;		/* fetched keys are kept there; NULL: $STATE_DIRECTORY, else nowhere */
 	struct spoa_options options;
 };

@@ -414,6 +414,73 @@ static void fill_stats(const struct jwks_source *s, struct jwks_stats *out)
 	out->next_ms = s->is_inline ? -1 : s->due_ms > now_ms ? s->due_ms - now_ms : 0;
 }
 
+size_t jwks_refresh_issuer(struct jwks_store *store, struct slice issuer)
+{
+	struct jwks_source *s, *next;
+	size_t count = 0;
+
+	object_must(store, KIND_JWKS_STORE);
+	lock(store);
+	HASH_ITER(hh, store->sources, s, next) {
+		if (s->is_inline || !slice_eq(slice_of(s->issuer), issuer))
+			continue;
+		s->fetching = true;
+		enqueue(s);
+		count++;
+	}
+	unlock(store);
+	return count;
+}
+
+static int by_issuer(const void *a, const void *b)
+{
+	const struct jwks_source *x = *(struct jwks_source *const *)a, *y = *(struct jwks_source *const *)b;
+	int order = strcmp(x->issuer, y->issuer);
+
+	return order != 0 ? order : strcmp(x->uri, y->uri);
+}
+
+/* All of them, each with a reference, so that nobody waits while they are described. */
+static struct jwks_source **take_sources(struct jwks_store *store, size_t *count)
+{
+	struct jwks_source **all, *s, *next;
+
+	lock(store);
+	all = calloc(HASH_COUNT(store->sources) + 1, sizeof(*all));
+	if (all == NULL)
+		fatal("out of memory for a list of key sources");
+	*count = 0;
+	HASH_ITER(hh, store->sources, s, next) {
+		s->obj.refs++;
+		all[(*count)++] = s;
+	}
+	unlock(store);
+	qsort(all, *count, sizeof(*all), by_issuer);
+	return all;
+}
+
+void jwks_visit(struct jwks_store *store, void (*visit)(void *arg, const struct jwks_report *r), void *arg)
+{
+	struct jwks_source **all;
+	struct jwks_report report;
+	enum jwt_status status;
+	struct jwk_set *set;
+	size_t count;
+
+	object_must(store, KIND_JWKS_STORE);
+	all = take_sources(store, &count);
+	for (size_t i = 0; i < count; i++) {
+		set = jwks_get(all[i], &status);
+		report = (struct jwks_report){ .issuer = all[i]->issuer, .uri = all[i]->uri,
+					       .is_inline = all[i]->is_inline, .set = set };
+		jwks_stats(all[i], &report.stats);
+		visit(arg, &report);
+		jwk_set_unref(&set);
+		jwks_source_close(&all[i]);
+	}
+	free(all);
+}
+
 void jwks_stats(const struct jwks_source *s, struct jwks_stats *out)
 {
 	object_must(s, KIND_JWKS_SOURCE);

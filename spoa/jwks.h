@@ -120,4 +120,16 @@ struct jwks_stats {
 
 void jwks_stats(const struct jwks_source *source, struct jwks_stats *out);
 
+struct jwks_report {
+	const char *issuer, *uri;	/* "" where absent: uri is discovered, or the set is inline */
+	bool is_inline;
+	const struct jwk_set *set;	/* NULL: no keys */
+	struct jwks_stats stats;
+};
+
+/* Each source that somebody holds, by issuer; what is reported is borrowed for the call. */
+void jwks_visit(struct jwks_store *store, void (*visit)(void *arg, const struct jwks_report *r), void *arg);
+/* jwks_refresh() of every source of that issuer; how many there are. Inline sets are none. */
+size_t jwks_refresh_issuer(struct jwks_store *store, struct slice issuer);
+
 #endif

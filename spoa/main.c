@@ -10,7 +10,7 @@
 
 enum option_code {
 	OPTION_LISTEN = 256, OPTION_THREADS, OPTION_PARENT_FD, OPTION_FRAGMENTATION,
-	OPTION_FRAME_SIZE, OPTION_CONNECTIONS, OPTION_CA_FILE, OPTION_STATE_DIR, OPTION_LOG_LEVEL, OPTION_VERSION,
+	OPTION_FRAME_SIZE, OPTION_CONNECTIONS, OPTION_CA_FILE, OPTION_STATE_DIR, OPTION_ADMIN, OPTION_LOG_LEVEL, OPTION_VERSION,
 };
 
 static const struct option options[] = {
@@ -24,6 +24,7 @@ static const struct option options[] = {
 	{ "max-frame-size",  required_argument, NULL, OPTION_FRAME_SIZE },
 	{ "max-connections", required_argument, NULL, OPTION_CONNECTIONS },
 	{ "ca-file",         required_argument, NULL, OPTION_CA_FILE },
+	{ "admin",           required_argument, NULL, OPTION_ADMIN },
 	{ "state-dir",       required_argument, NULL, OPTION_STATE_DIR },
 	{ "log-level",       required_argument, NULL, OPTION_LOG_LEVEL },
 	{ "version",         no_argument,       NULL, OPTION_VERSION },
@@ -42,6 +43,7 @@ static const char usage[] =
 	"      --max-frame-size N     most that is agreed to, in bytes (default 65536)\n"
 	"      --fragmentation        accept questions that span frames (HAProxy 3.0 and older)\n"
 	"      --ca-file FILE         PEM, trusted for jwksUri beside the system's\n"
+	"      --admin PATH           a socket for sallyctl -s PATH\n"
 	"      --state-dir DIR        fetched keys are kept there, for a restart while their issuer\n"
 	"                             is down (default: what systemd's StateDirectory= names)\n"
 	"      --parent-fd N          stop when the other end of this descriptor is closed;\n"
@@ -108,6 +110,9 @@ static void take_option(int code, const char *text, struct spoa_agent_config *c,
 		break;
 	case OPTION_CA_FILE:
 		c->ca_file = text;
+		break;
+	case OPTION_ADMIN:
+		c->admin = text;
 		break;
 	case OPTION_STATE_DIR:
 		c->state_dir = text;

@@ -50,14 +50,26 @@ struct spoa_options {
 	void *arg;
 };
 
+/* X(member, what it counts) */
+#define SPOA_COUNTERS(X) \
+	X(connections, "connections accepted") \
+	X(connections_now, "connections open") \
+	X(notifies, "questions received") \
+	X(acks, "questions answered") \
+	X(allowed, "requests allowed") \
+	X(denied, "requests denied") \
+	X(errors, "questions that could not be decided") \
+	X(waited, "verdicts that had to wait for keys") \
+	X(revision_waits, "questions that had to wait for newer documents") \
+	X(disconnects_sent, "connections ended by us") \
+	X(disconnects_received, "connections ended by their peer") \
+	X(writes, "writes to connections")
+
 /* Relaxed atomics, written by the thread, read by any. */
 struct spoa_counters {
-	atomic_ulong connections, connections_now, notifies, acks;
-	atomic_ulong allowed, denied, errors;	/* verdicts; errors: we could not decide */
-	atomic_ulong waited;			/* verdicts that had to wait for keys */
-	atomic_ulong revision_waits;
-	atomic_ulong disconnects_sent, disconnects_received;
-	atomic_ulong writes;
+#define X(member, text) atomic_ulong member;
+	SPOA_COUNTERS(X)
+#undef X
 };
 #define spoa_count(counter, n) \
 	atomic_store_explicit((counter), \

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "proxy/admin/ask_agent.h"
 #include "proxy/admin/show.h"
 
 /* The answers that are made of what is there now. */
@@ -75,6 +76,8 @@ static const struct admin_command commands[] = {
 	{ "show routes", NULL, "virtual hosts and their routes in order", false, run_show_routes },
 	{ "show clusters", NULL, "upstream clusters and their endpoints", false, run_show_clusters },
 	{ "show secrets", NULL, "certificates: status and validity, never a key", false, run_show_secrets },
+	{ "jwks show", NULL, "issuers and their keys: where from, how old, what went wrong", false, ask_agent },
+	{ "jwks refresh", "[ISSUER]", "fetches keys now, whatever the timers say", true, ask_agent },
 	{ "show version", NULL, "the version", false, run_show_version },
 	{ "reload", NULL, "reads the documents again; nothing changes if they have errors", true, run_reload },
 };

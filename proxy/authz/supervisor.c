@@ -26,7 +26,7 @@ struct supervisor {
 	struct event *died, *again;	/* owned: SIGCHLD, the back-off */
 	char program[PATH_MAX];
 	char state_directory[PATH_MAX];	/* "": what the environment names */
-	char folder[120], address[160];
+	char folder[120], address[160], admin[160];
 	int documents;			/* owned: the copy to judge by */
 	int line;			/* owned: to the child, which ends when it closes; -1: none */
 	pid_t pid;
@@ -60,8 +60,8 @@ static void become_agent(struct supervisor *s, int line)
 {
 	char line_text[16];
 	static const int defaults[] = { SIGTERM, SIGINT, SIGUSR1, SIGCHLD, SIGPIPE };
-	char *const argv[] = { s->program, (char *)"--listen", s->address, (char *)"--parent-fd",
-			       line_text, s->state_directory[0] != '\0' ? (char *)"--state-dir" : NULL,
+	char *const argv[] = { s->program, (char *)"--listen", s->address, (char *)"--admin", s->admin,
+			       (char *)"--parent-fd", line_text, s->state_directory[0] != '\0' ? (char *)"--state-dir" : NULL,
 			       s->state_directory, NULL };
 	sigset_t none;
 
@@ -192,6 +192,7 @@ static bool make_folder(struct supervisor *s)
 		return false;
 	}
 	snprintf(s->address, sizeof(s->address), "unix:%s/authz.sock", s->folder);
+	snprintf(s->admin, sizeof(s->admin), "%s/admin.sock", s->folder);
 	return true;
 }
 
@@ -267,6 +268,7 @@ void supervisor_stop(struct supervisor **sp)
 	}
 	close(s->documents);
 	unlink(s->address + strlen("unix:"));
+	unlink(s->admin);
 	rmdir(s->folder);
 	free(s);
 }
@@ -283,6 +285,11 @@ void supervisor_await(const struct supervisor *s, int64_t ms)
 			return;
 		nanosleep(&nap, NULL);
 	}
+}
+
+const char *supervisor_admin(const struct supervisor *s)
+{
+	return s->admin;
 }
 
 pid_t supervisor_pid(const struct supervisor *s)

@@ -38,6 +38,8 @@ void supervisor_await(const struct supervisor *s, int64_t ms);
 void supervisor_use(struct supervisor *s, int documents);
 /* SIGTERM, waits up to 2 s, SIGKILL; removes the folder. */
 void supervisor_stop(struct supervisor **sp);
+/* Path of the agent's admin socket; borrowed. */
+const char *supervisor_admin(const struct supervisor *s);
 pid_t supervisor_pid(const struct supervisor *s);	/* 0: not running now */
 unsigned long supervisor_restarts(const struct supervisor *s);
 
