@@ -10,8 +10,7 @@
 
 #define GATHER_MAX	BUFFER_BYTES	/* pieces up to here are copied together, larger ones written through */
 
-/* Dead from now on; the owner is told by the next flush unless it hears it from its own call. */
-static void mark_dead(struct transport *t, int why)
+void transport_mark_dead(struct transport *t, int why)
 {
 	if (t->dead)
 		return;
@@ -85,7 +84,7 @@ static void hook(struct transport *t)
 	event_assign(&t->event, t->worker->base, t->fd,
 		     EV_READ | EV_WRITE | EV_CLOSED | EV_ET | EV_PERSIST, on_transport_event, t);
 	if (event_add(&t->event, NULL) != 0)
-		mark_dead(t, ENOMEM);
+		transport_mark_dead(t, ENOMEM);
 }
 
 static void set_up(struct transport *t, struct worker *w, int fd, const struct transport_events *events,
@@ -219,7 +218,7 @@ size_t transport_write(struct transport *t, const struct iovec *iov, int count)
 		while (n < 0 && errno == EINTR);
 	}
 	if (n < 0 && errno != EAGAIN) {
-		mark_dead(t, errno);
+		transport_mark_dead(t, errno);
 		return 0;
 	}
 	if (n < (ssize_t)asked)
@@ -289,7 +288,7 @@ static void send_fin(struct transport *t)
 		return;
 	t->shut_sent = true;
 	if (shutdown(t->fd, SHUT_WR) != 0 && errno != ENOTCONN)
-		mark_dead(t, errno);
+		transport_mark_dead(t, errno);
 }
 
 void transport_flush(struct transport *t)

@@ -58,6 +58,7 @@ struct transport {
 	bool closed_told;
 	bool local_failure;		/* a connect failed on our side: no descriptor, no port */
 	int saved_errno;
+	bool truncated;			/* dead by a FIN in the midst of TLS, without close_notify */
 	uint64_t bytes_in, bytes_out;	/* on the wire, for statistics */
 	TAILQ_ENTRY(transport) flush_link;
 	bool resume_asked;
@@ -93,6 +94,16 @@ static inline size_t transport_pending(const struct transport *t)
 {
 	return buffer_len(&t->out) + buffer_len(&t->raw_out);
 }
+
+/* Plain transports only. Moves at most `most` bytes into an empty pipe: from a pipe that holds some,
+ * "none now" could not be told from "full". Outcomes as of transport_fill(). `in` must be empty. */
+enum outcome transport_splice_in(struct transport *t, int pipe, size_t most, size_t *moved);
+/* Moves `bytes` that the pipe holds behind what is queued; returns how many went. Less than all means
+ * that on_writable() or on_closed() follows. */
+size_t transport_splice_out(struct transport *t, int pipe, size_t bytes);
+/* For who got on_readable() and does not read now: was the connection reset? Then it is dead, and
+ * on_closed() does not follow. */
+bool transport_was_reset(struct transport *t);
 
 /* FIN (and close_notify) after what is queued. */
 void transport_shutdown(struct transport *t);

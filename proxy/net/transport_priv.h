@@ -14,6 +14,9 @@ ssize_t transport_recv(struct transport *t, char *into, size_t room);
 /* Returns what was written; clears `writable` when that is not all; marks dead on failure. */
 size_t transport_write(struct transport *t, const struct iovec *iov, int count);
 
+/* Dead from now on; the owner is told by the next flush unless it hears it from its own call. */
+void transport_mark_dead(struct transport *t, int why);
+
 enum outcome tls_fill(struct transport *t, size_t want);
 size_t tls_send(struct transport *t, struct slice s);
 void tls_flush(struct transport *t);

@@ -145,6 +145,7 @@ enum outcome tls_fill(struct transport *t, size_t want)
 		return CLOSED;
 	}
 	/* A FIN without close_notify is a truncation: whatever was in progress must not complete. */
+	t->truncated = why == SSL_ERROR_SYSCALL && t->saved_errno == 0;
 	keep_error(t);
 	t->dead = t->closed_told = true;
 	return FAILED;

@@ -215,6 +215,7 @@ void worker_free(struct worker **wp)
 	free_blocks(w->large_blocks);
 	for (unsigned i = 0; i < WORKER_KIND_COUNT; i++)
 		free_blocks(w->recycled[i].head);
+	pipe_pool_free(w);
 	free(w->scratch);
 	pthread_mutex_destroy(&w->inbox_lock);
 	free(w);

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
+#include "proxy/net/pipe.h"
 #include "proxy/net/timer.h"
 #include "proxy/net/transport.h"
 #include "sallyport/log.h"
@@ -35,6 +36,7 @@ struct free_list {
 
 enum worker_kind {
 	WORKER_STREAM, WORKER_DOWNSTREAM, WORKER_UPSTREAM, WORKER_HTTP1, WORKER_HTTP2, WORKER_HTTP2_STREAM,
+	WORKER_TCP_SESSION,
 	WORKER_KIND_COUNT
 };
 
@@ -63,6 +65,7 @@ struct worker {
 	char *small_blocks, *large_blocks;	/* free buffers, linked through their first bytes */
 	uint32_t small_count, large_count;
 	struct free_list recycled[WORKER_KIND_COUNT];
+	struct pipe_pool pipes;
 	char *scratch;			/* BUFFER_BYTES_LARGE, for one call */
 	uint64_t random[4];		/* xoshiro256**, seeded by getrandom */
 
