@@ -102,6 +102,7 @@ struct stream_events {
 	X(http2_queue_floods, "HTTP/2 connections ended: too many frames wait to be sent") \
 	X(http2_settings_timeouts, "HTTP/2 connections ended: SETTINGS not acknowledged") \
 	X(http2_header_timeouts, "HTTP/2 connections ended: header block not complete in time") \
+	X(http2_refused_streams, "HTTP/2 streams refused: too many at once") \
 	X(http2_stalled_streams, "HTTP/2 streams reset: no room for the response in time")
 
 enum http2_limit {

@@ -164,6 +164,13 @@ void http2_trip(struct http2 *h, enum http2_limit which)
 		h->tripped = (int)which;
 }
 
+void http2_break(struct http2 *h, uint32_t code)
+{
+	if (h->tripped < 0)
+		h->error = code;
+	http2_trip(h, HTTP2_LIMIT_http2_protocol_errors);
+}
+
 /* True: the connection ended because of a limit. */
 static bool settle_limit(struct http2 *h)
 {
@@ -175,7 +182,7 @@ static bool settle_limit(struct http2 *h)
 	h->tripped = -1;
 	count_limit(h, which);
 	h->fault = which == HTTP2_LIMIT_http2_protocol_errors ? h->fault : "http2.flood";
-	end_in_error(h, http2_limit_code(which));
+	end_in_error(h, h->error != NGHTTP2_NO_ERROR ? h->error : http2_limit_code(which));
 	return true;
 }
 
@@ -473,6 +480,8 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 	struct http2 *h = arg;
 
 	http2_watch_frame_sent(h, frame);
+	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
+		count_limit(h, HTTP2_LIMIT_http2_protocol_errors);	/* the library's finding */
 	if (s == NULL || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
 	    (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS))
 		return 0;

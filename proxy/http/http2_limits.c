@@ -149,23 +149,42 @@ static void watch_counts(struct http2 *h)
 		http2_trip(h, HTTP2_LIMIT_http2_frame_overheads);
 }
 
+static void watch_stream(struct http2 *h)
+{
+	const struct http2_limits *l = &h->limits;
+	uint32_t error;
+
+	if (!h->codec.is_server)
+		return;
+	error = http2_past_take(&h->past, l->type, l->stream_id, l->flags & NGHTTP2_FLAG_END_STREAM);
+	if (error != NGHTTP2_NO_ERROR)
+		http2_break(h, error);
+}
+
 /* The head of a frame is complete. */
 static void watch_frame(struct http2 *h, uint32_t length)
 {
 	struct http2_limits *l = &h->limits;
 
 	l->total_bytes += HTTP2_FRAME_HEAD_BYTES + length;
+	l->begin_have = l->begin_want = 0;
 	switch (l->type) {
 	case NGHTTP2_DATA:
+		watch_stream(h);
 		watch_empty(h, length == 0 && !(l->flags & NGHTTP2_FLAG_END_STREAM));
-		/* padding is no content; its length byte comes later, so that it counts as none at all */
-		l->payload_bytes += l->flags & NGHTTP2_FLAG_PADDED ? length / 2 : length;
+		/* padding is no content: watch_begin() */
+		l->payload_bytes += l->flags & NGHTTP2_FLAG_PADDED ? 0 : length;
+		l->begin_want = l->flags & NGHTTP2_FLAG_PADDED ? 1 : 0;
 		break;
 	case NGHTTP2_HEADERS:
+		watch_stream(h);
+		watch_headers(h, length);
+		break;
 	case NGHTTP2_CONTINUATION:
 		watch_headers(h, length);
 		break;
 	case NGHTTP2_RST_STREAM:
+		watch_stream(h);
 		take_reset(h);
 		break;
 	case NGHTTP2_SETTINGS:
@@ -176,6 +195,9 @@ static void watch_frame(struct http2 *h, uint32_t length)
 		break;
 	case NGHTTP2_PRIORITY:
 		l->priorities++;
+		l->begin_want = sizeof(l->begin);
+		if (l->stream_id == 0)
+			http2_break(h, NGHTTP2_PROTOCOL_ERROR);
 		break;
 	case NGHTTP2_WINDOW_UPDATE:
 		l->window_updates++;
@@ -207,6 +229,24 @@ static void watch_block(struct http2 *h, const uint8_t *at, size_t len)
 	}
 }
 
+static uint32_t number_at(const uint8_t *at)
+{
+	return ((uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3]) & 0x7fffffff;
+}
+
+/* What the library does not look at in frames that it ignores. */
+static void watch_begin(struct http2 *h, uint32_t length)
+{
+	struct http2_limits *l = &h->limits;
+
+	if (l->type == NGHTTP2_DATA && l->begin[0] >= length)
+		http2_break(h, NGHTTP2_PROTOCOL_ERROR);
+	else if (l->type == NGHTTP2_DATA)
+		l->payload_bytes += length - l->begin[0] - 1;
+	else if (number_at(l->begin) == l->stream_id)	/* a priority that depends on itself */
+		http2_break(h, NGHTTP2_PROTOCOL_ERROR);
+}
+
 /* Collects the nine bytes of a frame's head; how many were used. */
 static size_t take_frame_head(struct http2 *h, const uint8_t *at, size_t len)
 {
@@ -221,6 +261,7 @@ static size_t take_frame_head(struct http2 *h, const uint8_t *at, size_t len)
 	l->payload_left = (uint32_t)l->head[0] << 16 | (uint32_t)l->head[1] << 8 | l->head[2];
 	l->type = l->head[3];
 	l->flags = l->head[4];
+	l->stream_id = number_at(l->head + 5);
 	watch_frame(h, l->payload_left);
 	return used;
 }
@@ -233,6 +274,11 @@ static size_t take_payload(struct http2 *h, const uint8_t *at, size_t len)
 		len = l->payload_left;
 	if ((l->type == NGHTTP2_HEADERS || l->type == NGHTTP2_CONTINUATION) && l->at_block_start)
 		watch_block(h, at, len);
+	for (size_t i = 0; i < len && l->begin_have < l->begin_want; i++) {
+		l->begin[l->begin_have++] = at[i];
+		if (l->begin_have == l->begin_want)
+			watch_begin(h, (uint32_t)l->head[0] << 16 | (uint32_t)l->head[1] << 8 | l->head[2]);
+	}
 	l->payload_left -= (uint32_t)len;
 	return len;
 }

@@ -9,6 +9,7 @@
  *     http2_request.c  header blocks to requests (spec/http.md 18)
  *     http2_write.c    messages to frames
  *     http2_limits.c   what a peer may do how often (spec/http.md 19)
+ *     http2_past.c     frames for streams that are over
  *
  * No response byte is kept: send_data() hands its bytes to the frames that leave inside the call, and
  * what windows or the transport do not take stays with the owner, who is called when they do. Request
@@ -30,6 +31,7 @@
 #define HTTP2_FIELD_OVERHEAD	32u		/* of a field in the size of a list (RFC 9113 6.5.2) */
 #define HTTP2_PREFACE_BYTES	24u
 #define HTTP2_FRAME_HEAD_BYTES	9u
+#define HTTP2_PAST_STREAMS	128u		/* of a client, remembered */
 
 /* What a header block is wrong in. */
 enum http2_fault {
@@ -89,11 +91,21 @@ struct http2_window {
 	uint32_t count;
 };
 
+/* Bit n: the stream whose id is 2n below the newest. */
+typedef unsigned __int128 http2_past_bits;
+struct http2_past {
+	http2_past_bits used, ended;
+	uint32_t newest;		/* 0: none */
+};
+
 struct http2_limits {
 	/* the frame that is being received */
 	uint8_t head[HTTP2_FRAME_HEAD_BYTES];
 	uint8_t head_have;
 	uint8_t type, flags;
+	uint32_t stream_id;
+	uint8_t begin[4];		/* of its payload, where a check needs it */
+	uint8_t begin_have, begin_want;
 	uint32_t payload_left;
 	uint32_t prefix_left;		/* pad length and priority of HEADERS, before the block */
 	uint8_t preface_have;
@@ -134,7 +146,9 @@ struct http2 {
 	TAILQ_HEAD(, http2_stream) hungry;	/* owners to call when the transport has room */
 	unsigned stream_count;
 	struct http2_limits limits;
+	struct http2_past past;		/* server */
 	int tripped;			/* enum http2_limit of what was exceeded, or -1 */
+	uint32_t error;			/* code of a protocol error that we found */
 	const char *fault;		/* details for the streams of a connection that ends in error */
 	struct timer timer;		/* the nearest of these times; 0: off */
 	int64_t ack_due_ms, head_due_ms, drain_due_ms, stall_due_ms;
@@ -213,8 +227,15 @@ int http2_write_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
 size_t http2_watch_input(struct http2 *h, struct slice in);
 void http2_watch_frame_sent(struct http2 *h, const nghttp2_frame *frame);
 void http2_watch_close(struct http2 *h, const struct http2_stream *s);
+/* The connection is to end: when the library has been left. */
 void http2_trip(struct http2 *h, enum http2_limit which);
+void http2_break(struct http2 *h, uint32_t code);
 /* The error code that goes with a limit. */
 uint32_t http2_limit_code(enum http2_limit which);
+
+/* ---- http2_past.c ---- */
+
+/* HEADERS, DATA or RST_STREAM came for `id`: the error of the connection, or NGHTTP2_NO_ERROR. */
+uint32_t http2_past_take(struct http2_past *p, uint8_t type, uint32_t id, bool end);
 
 #endif

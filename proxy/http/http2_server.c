@@ -7,6 +7,9 @@
 #include "sallyport/log.h"
 #include "sallyport/object.h"
 
+#define SETTINGS_COUNT	4
+#define SETTING_BYTES	6
+
 static const char preface[HTTP2_PREFACE_BYTES + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 enum preface http2_preface(struct slice bytes)
@@ -18,17 +21,29 @@ enum preface http2_preface(struct slice bytes)
 	return len == HTTP2_PREFACE_BYTES ? PREFACE_HTTP2 : PREFACE_MORE;
 }
 
+/* One too many, or after our last word. */
+static struct http2_stream *refuse(struct http2 *h, int32_t id)
+{
+	nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+	if (h->codec.events->on_limit != NULL)
+		h->codec.events->on_limit(h->codec.connection, HTTP2_LIMIT_http2_refused_streams);
+	return NULL;
+}
+
 static struct http2_stream *begin(struct http2 *h, struct http2_stream *known, int32_t id)
 {
-	struct http2_stream *s = http2_stream_create(h);
+	struct http2_stream *s;
 
 	(void)known;
+	h->limits.streams_opened++;
+	if (h->drained || h->stream_count >= h->codec.settings->concurrent_streams)
+		return refuse(h, id);
+	s = http2_stream_create(h);
 	s->id = id;
 	s->stream.started_us = worker_now_us(h->codec.transport->worker);
 	s->stream.owner = h->codec.events->on_open(h->codec.connection, &s->stream, &s->stream.arena,
 						   &s->stream.events);
 	nghttp2_session_set_stream_user_data(h->session, id, s);
-	h->limits.streams_opened++;
 	return s;
 }
 
@@ -81,17 +96,35 @@ static const struct http2_role server_role = {
 	.finish_drain = finish_drain,
 };
 
+/* The library would end the connection of a client that opens one stream too many, where refusing that
+ * stream is enough. It is told of no bound, the client of ours: what it packed first is written anew. */
+static void write_settings(struct http2 *h)
+{
+	uint8_t frame[HTTP2_FRAME_HEAD_BYTES + SETTINGS_COUNT * SETTING_BYTES];
+	uint32_t streams = h->codec.settings->concurrent_streams;
+	const uint8_t *bytes;
+	ssize_t n = nghttp2_session_mem_send(h->session, &bytes);
+
+	must(n == (ssize_t)sizeof(frame) && bytes[3] == NGHTTP2_SETTINGS &&
+	     bytes[10] == NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+	memcpy(frame, bytes, sizeof(frame));
+	for (unsigned i = 0; i < 4; i++)
+		frame[11 + i] = (uint8_t)(streams >> (24 - 8 * i));
+	transport_queue(h->codec.transport, slice_make(frame, sizeof(frame)));
+}
+
 static void send_settings(struct http2 *h)
 {
 	const struct codec_settings *settings = h->codec.settings;
-	const nghttp2_settings_entry entries[] = {
-		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings->concurrent_streams },
+	const nghttp2_settings_entry entries[SETTINGS_COUNT] = {
+		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_MAX_WINDOW_SIZE },
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HTTP2_STREAM_WINDOW },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings->head_bytes_max },
 		{ NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
 	};
 
 	must(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, entries, COUNT_OF(entries)) == 0);
+	write_settings(h);
 	must(nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0,
 						   HTTP2_CONNECTION_WINDOW) == 0);
 	h->ack_due_ms = worker_now_ms(h->codec.transport->worker) + HTTP2_SETTINGS_ACK_MS;

@@ -650,6 +650,82 @@ static void test_drain(void **state)
 	close_rig(r);
 }
 
+/* What comes for a stream that the client has ended, or never opened, is its error; what may be on its way
+ * while we end it is none. */
+static const struct over_case {
+	const char *name;
+	bool end_of_first;	/* the request of stream 1 is complete */
+	const char *then;	/* R: the client resets it; L: a long time passes; H, D: frames for `id` */
+	uint32_t id, code;
+} over_cases[] = {
+	{ "data after the end", true, "D", 1, NGHTTP2_STREAM_CLOSED },
+	{ "head after the end", true, "H", 1, NGHTTP2_STREAM_CLOSED },
+	{ "data after a reset", false, "RD", 1, NGHTTP2_STREAM_CLOSED },
+	{ "head after a reset", false, "RH", 1, NGHTTP2_STREAM_CLOSED },
+	{ "a stream that was left out", true, "H", 5, NGHTTP2_PROTOCOL_ERROR },
+	{ "data for it", true, "D", 5, NGHTTP2_PROTOCOL_ERROR },
+	{ "data beyond an early answer", false, "DD", 1, NGHTTP2_NO_ERROR },
+	{ "trailers beyond an early answer", false, "DH", 1, NGHTTP2_NO_ERROR },
+	{ "longer ago than we remember", true, "LD", 1, NGHTTP2_NO_ERROR },
+};
+
+static void test_over(void **state)
+{
+	static const uint8_t cancel[4] = { 0, 0, 0, 8 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(over_cases) / sizeof(over_cases[0]); i++) {
+		const struct over_case *c = &over_cases[i];
+		static struct rig rig;
+		struct rig *r = open_rig(&rig);
+
+		r->quiet = true;
+		headers(r, 1, c->end_of_first, FIELDS(POST));
+		if (*c->then != 'R')
+			answer(&r->requests[0], 200);
+		headers(r, 9, true, FIELDS(GET));
+		for (const char *step = c->then; *step != '\0'; step++) {
+			if (*step == 'R')
+				frame(r, NGHTTP2_RST_STREAM, 0, 1, cancel, 4);
+			else if (*step == 'L')
+				headers(r, 1001, true, FIELDS(GET));
+			else if (*step == 'D')
+				frame(r, NGHTTP2_DATA, 0, c->id, "x", 1);
+			else
+				headers(r, c->id, true, FIELDS("x: y"));
+		}
+		if (r->closed != (c->code != NGHTTP2_NO_ERROR) || sent(r).goaway_code != c->code)
+			fail_msg("%s: closed %d, code %u", c->name, r->closed, sent(r).goaway_code);
+		assert_int_equal(r->limit, r->closed ? (int)HTTP2_LIMIT_http2_protocol_errors : -1);
+		close_rig(r);
+	}
+}
+
+/* One too many is refused, before and after our SETTINGS are in force; the others go on. */
+static void test_too_many(void **state)
+{
+	static struct rig rig;
+	struct rig *r = open_rig(&rig);
+	uint32_t id = 1;
+
+	(void)state;
+	r->quiet = true;
+	while (r->count < 100) {
+		headers(r, id, false, FIELDS(POST));
+		id += 2;
+	}
+	headers(r, id, false, FIELDS(POST));
+	frame(r, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, id, "x", 1);	/* was on its way */
+	assert_int_equal(r->count, 100);
+	assert_int_equal(r->limit, HTTP2_LIMIT_http2_refused_streams);
+	assert_int_equal(sent(r).reset_code, NGHTTP2_REFUSED_STREAM);
+	assert_false(r->closed);
+	answer(&r->requests[7], 200);
+	headers(r, id + 2, true, FIELDS(GET));
+	assert_int_equal(r->count, 101);
+	close_rig(r);
+}
+
 /* ---- floods ---- */
 
 static void must_end(struct rig *r, enum http2_limit which, uint32_t code)
@@ -854,6 +930,8 @@ int main(void)
 		cmocka_unit_test(test_early_response),
 		cmocka_unit_test(test_remote_reset),
 		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_over),
+		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_floods),
 		cmocka_unit_test(test_empty_frames),
 		cmocka_unit_test(test_continuations),
