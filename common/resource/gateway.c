@@ -297,20 +297,14 @@ static bool choose_family(struct decoder *d, const struct node *n, struct server
 	return ok;
 }
 
-/* What is checked but not served yet. */
-static void decide_served(struct decoder *d, const struct node *n, struct server *s)
+/* What of the protocol is not, or not yet, done. */
+static void tell_what_is_left_out(struct decoder *d, const struct node *n, const struct server *s)
 {
 	const struct node *protocol = node_get(node_get(n, "port"), "protocol");
-	bool told = s->tls != NULL && s->tls->mode_set && !server_tls_is_served(s->tls);
 
-	s->served = s->family == SERVER_HTTP ||
-		    (s->family == SERVER_HTTPS && server_tls_is_served(s->tls));
-	if (s->family == SERVER_TCP || s->family == SERVER_TLS)
-		decode_warning(d, protocol, "protocol %s " DECODE_NOT_OBEYED ": this server is not opened",
-			       protocol_name[s->protocol]);
-	else if (s->family == SERVER_PASSTHROUGH && !told)
-		decode_warning(d, node_get(n, "tls"), "mode PASSTHROUGH (the default) " DECODE_NOT_OBEYED
-			       ": this server is not opened");
+	if (s->protocol == GATEWAY_MONGO)
+		decode_note(d, protocol, "bytes are relayed as they come; no statistics of MongoDB's own "
+			    "protocol are kept");
 	if (s->protocol == GATEWAY_GRPC_WEB)
 		decode_warning(d, protocol, "translation of gRPC-Web " DECODE_NOT_OBEYED ": requests are "
 			       "served as they come");
@@ -338,7 +332,7 @@ static bool decode_server(struct decoder *d, const struct node *n, void *out, co
 		decode_pop(d, mark);
 	}
 	if (ok)
-		decide_served(d, n, s);
+		tell_what_is_left_out(d, n, s);
 	return ok;
 }
 

@@ -13,8 +13,6 @@ bool server_tls_check(struct decoder *d, const struct node *n, struct server_tls
 		      bool on_tls_port);
 /* Does TLS end here (NULL: no)? */
 bool server_tls_terminates(const struct server_tls *tls);
-/* Is the proxy able to serve its mode? */
-bool server_tls_is_served(const struct server_tls *tls);
 bool server_tls_has_files(const struct server_tls *tls);
 
 #endif

@@ -389,19 +389,19 @@ static void check_client_settings(struct decoder *d, const struct node *n, const
 				       "certificate", names[i], modes[tls->mode]);
 }
 
-bool server_tls_is_served(const struct server_tls *tls)
+/* 10.1: the mesh has one way to speak TLS, whatever a server says. */
+static void tell_mesh_settings(struct decoder *d, const struct node *n, const struct server_tls *tls)
 {
-	return tls->mode == SERVER_TLS_SIMPLE || tls->mode == SERVER_TLS_MUTUAL ||
-	       tls->mode == SERVER_TLS_OPTIONAL_MUTUAL;
-}
+	static const char *const names[] = { "minProtocolVersion", "maxProtocolVersion", "cipherSuites",
+					     "ecdhCurves", "insecureSkipVerify", "caCertCredentialName" };
+	bool set[] = { tls->min_version != TLS_VERSION_AUTO, tls->max_version != TLS_VERSION_AUTO,
+		       tls->cipher_suites.count > 0, tls->ecdh_curves.count > 0,
+		       tls->insecure_skip_verify.set && tls->insecure_skip_verify.value,
+		       has(tls->ca_credential_name) };
 
-/* What is checked but not served yet. */
-static void tell_what_is_later(struct decoder *d, const struct node *n, const struct server_tls *tls,
-			       bool on_tls_port)
-{
-	if (tls->mode_set && !server_tls_is_served(tls) && (on_tls_port || is_terminating(tls->mode)))
-		decode_warning(d, node_get(n, "mode"), "mode %s " DECODE_NOT_OBEYED ": this server is not "
-			       "opened", modes[tls->mode]);
+	for (size_t i = 0; i < COUNT_OF(names); i++)
+		if (set[i])
+			decode_warning(d, node_get(n, names[i]), "%s has no effect in ISTIO_MUTUAL", names[i]);
 }
 
 /* False: the mapping itself is bad, and rules about it would only repeat that. */
@@ -417,7 +417,9 @@ bool server_tls_check(struct decoder *d, const struct node *n, struct server_tls
 
 	check_ciphers(d, n, tls);
 	if (tls->mode == SERVER_TLS_ISTIO_MUTUAL) {
-		ok = check_istio_mutual(d, n, tls);
+		ok = check_istio_mutual(d, n, tls) && check_pins(d, tls);
+		if (ok)
+			tell_mesh_settings(d, n, tls);
 	} else {
 		if (!is_terminating(tls->mode))
 			check_passthrough(d, n, tls, on_tls_port);
@@ -433,6 +435,5 @@ bool server_tls_check(struct decoder *d, const struct node *n, struct server_tls
 	if (on_tls_port && !tls->mode_set && has_certificates(tls))	/* G51 */
 		decode_warning(d, n, "mode is not set and defaults to PASSTHROUGH, which serves none of "
 			       "these certificates: write mode: SIMPLE");
-	tell_what_is_later(d, n, tls, on_tls_port);
 	return ok;
 }

@@ -242,6 +242,10 @@ static const struct field secrets_fields[] = {
 	FIELD(settings, "directory", secrets.directory, decode_path, FIELD_OPTIONAL),
 	FIELDS_END
 };
+static const struct field workload_fields[] = {
+	FIELD(settings, "directory", workload_credentials.directory, decode_path, FIELD_REQUIRED),
+	FIELDS_END
+};
 static const struct field admin_fields[] = {
 	{ "socket", decode_socket, 0, FIELD_OPTIONAL, NULL },
 	FIELDS_END
@@ -287,6 +291,7 @@ static const struct field spec_fields[] = {
 	FIELD(settings, "user", user, decode_word, FIELD_OPTIONAL),
 	FIELD(settings, "group", group, decode_word, FIELD_OPTIONAL),
 	{ "secrets", decode_struct, 0, FIELD_OPTIONAL, secrets_fields },
+	{ "workloadCredentials", decode_struct, 0, FIELD_OPTIONAL, workload_fields },
 	{ "admin", decode_struct, 0, FIELD_OPTIONAL, admin_fields },
 	{ "authz", decode_struct, 0, FIELD_OPTIONAL, authz_fields },
 	{ "accessLog", decode_struct, 0, FIELD_OPTIONAL, log_fields },

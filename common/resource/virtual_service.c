@@ -44,8 +44,8 @@ static const struct field spec_fields[] = {
 	FIELD(struct virtual_service, "hosts", hosts, decode_host_list, FIELD_OPTIONAL),
 	FIELD(struct virtual_service, "gateways", gateways, vs_decode_gateways, FIELD_OPTIONAL),
 	FIELD(struct virtual_service, "http", http, decode_http, FIELD_OPTIONAL),
-	FIELD_ARG(struct virtual_service, "tls", tls, decode_l4, FIELD_LATER, "tls"),
-	FIELD(struct virtual_service, "tcp", tcp, decode_l4, FIELD_LATER),
+	FIELD_ARG(struct virtual_service, "tls", tls, decode_l4, FIELD_OPTIONAL, "tls"),
+	FIELD(struct virtual_service, "tcp", tcp, decode_l4, FIELD_OPTIONAL),
 	FIELD(struct virtual_service, "exportTo", export_to, decode_export_to, FIELD_OPTIONAL),
 	FIELDS_END
 };

@@ -193,12 +193,22 @@ static const char *mode_text(const struct chain *c)
 {
 	static const char *const modes[] = { "SIMPLE", "OPTIONAL_MUTUAL", "MUTUAL" };	/* enum tls_client */
 
-	return c->tls ? modes[c->tls_settings.client.certificate] : "-";
+	if (c->tls)
+		return modes[c->tls_settings.client.certificate];
+	if (c == c->listener->plain)
+		return "-";
+	return c->needs_mesh_alpn ? "AUTO_PASSTHROUGH" : "PASSTHROUGH";
+}
+
+static const char *kind_text(const struct chain *c)
+{
+	return c->kind == CHAIN_HTTP ? "HTTP" : "TCP";
 }
 
 void show_listeners(const struct proxy *p, struct text *out, bool json)
 {
-	static const char *const heads[] = { "LISTENER", "BOUND", "SERVER", "GATEWAY", "TLS", "HOSTS", NULL };
+	static const char *const heads[] = { "LISTENER", "BOUND", "SERVER", "GATEWAY", "CARRIES", "TLS",
+					     "HOSTS", NULL };
 	struct table t;
 	char hosts[1024], bound[160], gateway[200], name[200], server[200];
 
@@ -213,7 +223,7 @@ void show_listeners(const struct proxy *p, struct text *out, bool json)
 			snprintf(bound, sizeof(bound), "%s", l->bind.key);
 			snprintf(server, sizeof(server), "%.*s", SLICE_ARG(chain->name));
 			snprintf(gateway, sizeof(gateway), "%.*s", SLICE_ARG(chain->gateway));
-			table_row(&t, name, bound, server, gateway, mode_text(chain),
+			table_row(&t, name, bound, server, gateway, kind_text(chain), mode_text(chain),
 				  domains_text(chain, hosts, sizeof(hosts)));
 		}
 	}
@@ -279,6 +289,28 @@ static void visit_host(void *arg, const struct virtual_host *vh)
 	}
 }
 
+/* One row for each name that leads to the chain. */
+static void show_tcp_route(struct table *t, const char *listener, const struct chain *c)
+{
+	const struct tcp_route *r = c->tcp;
+	char action[300], service[300], where[300], domain[300];
+
+	if (r->targets.count == 1)
+		snprintf(action, sizeof(action), "%.*s", SLICE_ARG(r->targets.items[0].cluster_name));
+	else
+		snprintf(action, sizeof(action), "%zu weighted clusters", r->targets.count);
+	if (r->service != NULL)
+		snprintf(service, sizeof(service), "%.*s.%.*s", SLICE_ARG(r->service->meta->name),
+			 SLICE_ARG(r->service->meta->ns));
+	else
+		snprintf(service, sizeof(service), "-");
+	snprintf(where, sizeof(where), "%s:%u", r->where.file, r->where.line);
+	for (size_t i = 0; i < c->domains.count; i++) {
+		snprintf(domain, sizeof(domain), "%.*s", SLICE_ARG(c->domains.items[i]));
+		table_row(t, listener, domain, "tcp", action, "-", service, where);
+	}
+}
+
 void show_routes(const struct proxy *p, struct text *out, bool json)
 {
 	static const char *const heads[] = { "LISTENER", "DOMAIN", "MATCH", "ACTION", "ROUTE", "VIRTUAL SERVICE",
@@ -294,11 +326,13 @@ void show_routes(const struct proxy *p, struct text *out, bool json)
 		for (size_t c = 0; c < l->chains.count; c++) {
 			struct routes_visit v = { &t, name };
 
-			if (l->chains.items[c]->routes == NULL || l->chains.items[c]->routes == seen)
-				continue;
-			seen = l->chains.items[c]->routes;
 			snprintf(name, sizeof(name), "%.*s/%.*s", SLICE_ARG(l->name),
 				 SLICE_ARG(l->chains.items[c]->name));
+			if (l->chains.items[c]->kind == CHAIN_TCP)
+				show_tcp_route(&t, name, l->chains.items[c]);
+			if (l->chains.items[c]->kind != CHAIN_HTTP || l->chains.items[c]->routes == seen)
+				continue;
+			seen = l->chains.items[c]->routes;
 			route_table_visit(seen, visit_host, &v);
 		}
 	}

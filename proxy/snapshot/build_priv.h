@@ -3,8 +3,9 @@
  * build_priv.h - what the parts of snapshot_build() share while they work.
  *
  * Order of work: gateways and their VirtualServices are bound to each other (bindings.c), servers
- * merge into listeners (listeners.c), each chain gets its virtual hosts (virtual_hosts.c), and
- * what does not fit together is told (diagnostics.c).
+ * merge into listeners (listeners.c) and become chains (chains.c), each with its virtual hosts
+ * (virtual_hosts.c) or the destinations of its bytes (tcp_routes.c), and what does not fit together
+ * is told (diagnostics.c).
  *
  * Owner    everything is in the snapshot's arena. Thread: main. */
 #ifndef SALLYPORT_PROXY_SNAPSHOT_BUILD_PRIV_H
@@ -20,13 +21,16 @@
 #include "sallyport/resource/proxy_settings.h"
 #include "sallyport/resource/virtual_service.h"
 
+/* The three lists of a VirtualService; each server reads one of them (virtual-service.md 12). */
+enum route_kind { ROUTES_HTTP = 1, ROUTES_TLS = 2, ROUTES_TCP = 4 };
+
 /* A VirtualService that this proxy sees. */
 struct bound_service {
 	const struct virtual_service *service;
 	LIST(struct slice) hosts;	/* short names as written and completed (4.5) */
 	bool has_gateway;		/* names at least one that this proxy serves */
 	bool reaches_host;		/* at least one of its hosts is one of a server's */
-	bool used;			/* at least one server takes something from it */
+	unsigned used;			/* enum route_kind: of what at least one server takes something */
 };
 
 /* A Gateway document whose selector picks this proxy, or a name that only VirtualServices know. */
@@ -71,6 +75,11 @@ void bind_documents(struct snapshot_builder *b);
 /* listeners.c: servers into listeners and chains. False: an error was added. */
 bool build_listeners(struct snapshot_builder *b);
 
+/* chains.c: fills in chains, plain and sni of a listener, whose other members are set; `uses` is what was
+ * merged into it, in order. No chain: nothing of it can be served. */
+void build_chains(struct snapshot_builder *b, struct listener_plan *l, struct server_use *const *uses,
+		  size_t count);
+
 /* bind_point.c: where a server listens. False: `why` tells what is wrong with the address. */
 bool bind_point_make(const struct server *s, uint32_t port, struct bind_point *out, char *why,
 		     size_t why_bytes);
@@ -91,16 +100,37 @@ void server_hosts_intersect(const struct server_hosts *h, struct slice ns, const
 const struct route_table *build_routes(struct snapshot_builder *b, const struct server_use *servers,
 				       size_t count);
 
+/* The list that a server reads; 0: none, its routes are in the names that clients send. */
+unsigned server_routes(const struct server *s);
+/* Has the server any of its hosts in common with the VirtualService (gateway.md 7.4)? */
+bool server_meets_service(const struct server_use *u, struct bound_service *s);
+
+/* tcp_routes.c: the one route of a server of opaque TCP, with or without TLS before it (gateway.md 13);
+ * NULL: no VirtualService has any. */
+const struct tcp_route *build_tcp_route(struct snapshot_builder *b, const struct server_use *u);
+/* Each match item of a tls route that a PASSTHROUGH server takes, with where its bytes go; items of one
+ * route share it. take() returns whether the item came into use (14.1). */
+void build_tls_routes(struct snapshot_builder *b, const struct server_use *u,
+		      bool (*take)(void *arg, const struct tcp_route *r, const struct l4_match *m), void *arg);
+/* Each service that an AUTO_PASSTHROUGH server lets through, by the name that clients send for it (14.2). */
+void build_mesh_routes(struct snapshot_builder *b, const struct server_use *u,
+		       void (*take)(void *arg, const struct tcp_route *r, struct slice name), void *arg);
+
+/* Is this the first time that these two are told of together? */
+bool first_telling(struct snapshot_builder *b, const void *one, const void *other, uintptr_t what);
+
 /* tls_settings.c */
 void tls_settings_make(struct snapshot_builder *b, const struct server_use *u, struct tls_settings *out);
 
-/* sni.c: fills in listener_plan.sni. */
-void sni_add_plain(struct snapshot_builder *b, struct host_map *names, struct chain *plain);
+/* sni.c: what becomes listener_plan.sni. `meta`: of the Gateway that declares it. */
+void sni_add_plain(struct snapshot_builder *b, struct host_map *names, struct chain *plain,
+		   const struct meta *meta);
 /* False: all of its names belong to servers before it: the server is dead. */
 bool sni_add_chain(struct snapshot_builder *b, struct host_map *names, struct chain *chain,
 		   const struct server_use *u);
-/* Names of a server that is not served: connections for them are refused, not given to a wildcard. */
-void sni_add_refused(struct snapshot_builder *b, struct host_map *names, const struct server_use *u);
+/* The sniHosts of an item of a tls route. False: one of them is taken, and with it the item is dead. */
+bool sni_add_item(struct snapshot_builder *b, struct host_map *names, struct chain *chain,
+		  const struct meta *meta, const struct l4_match *m);
 
 /* diagnostics.c: what documents say together and surely do not mean. */
 void diagnose(struct snapshot_builder *b);

@@ -30,6 +30,9 @@ struct service_registry {
 	struct name_map warned;		/* "file:line:column name" */
 	LIST(struct cluster *) made;
 	size_t made_room;
+	LIST(struct mesh_address) mesh;	/* once asked for */
+	size_t mesh_room;
+	bool mesh_listed;
 };
 
 struct service_registry *service_registry_build(const struct resource_set *set, struct arena *a,
@@ -372,8 +375,11 @@ static void follow_alias(struct service_registry *r, struct wanted *w)
 	w->service = target != NULL && target->external_name.len == 0 ? target : NULL;
 }
 
+#define ANSWERED_503	"its requests are answered 503"
+#define IS_CLOSED	"its connections are closed"
+
 static void warn_once(struct service_registry *r, const struct wanted *w, const struct meta *document,
-		      const char *why)
+		      const char *why, const char *answer)
 {
 	struct slice key = slice_of(arena_printf(r->arena, "%s:%u:%u %.*s",
 						 w->to->where.file != NULL ? w->to->where.file : "",
@@ -384,20 +390,26 @@ static void warn_once(struct service_registry *r, const struct wanted *w, const 
 		return;
 	name_map_put(&r->warned, key, r);
 	problem_add(r->problems, SEVERITY_WARNING, w->to->where,
-		    "%s %.*s/%.*s: destination %.*s: %s; its requests are answered 503", document->kind,
-		    SLICE_ARG(document->ns), SLICE_ARG(document->name), SLICE_ARG(w->to->host), why);
+		    "%s %.*s/%.*s: destination %.*s: %s; %s", document->kind, SLICE_ARG(document->ns),
+		    SLICE_ARG(document->name), SLICE_ARG(w->to->host), why, answer);
 }
 
-struct cluster *service_registry_cluster(struct service_registry *r, const struct destination *to,
-					 const struct meta *document, uint32_t server_port,
-					 struct slice *name)
+static void resolve(struct service_registry *r, struct wanted *w, const struct meta *document,
+		    uint32_t server_port)
+{
+	complete_host(r, w, document->ns);
+	w->port = port_of(w, server_port);
+	follow_alias(r, w);
+}
+
+static struct cluster *find_cluster(struct service_registry *r, const struct destination *to,
+				    const struct meta *document, uint32_t server_port, const char *answer,
+				    struct slice *name)
 {
 	struct wanted w = { .to = to };
 	struct cluster_slot *slot;
 
-	complete_host(r, &w, document->ns);
-	w.port = port_of(&w, server_port);
-	follow_alias(r, &w);
+	resolve(r, &w, document, server_port);
 	w.name = slice_of(arena_printf(r->arena, "outbound|%u|%.*s|%.*s", w.port, SLICE_ARG(to->subset),
 				       SLICE_ARG(w.host)));
 	slot = name_map_get(&r->slots, w.name);
@@ -407,9 +419,95 @@ struct cluster *service_registry_cluster(struct service_registry *r, const struc
 		make_cluster(r, slot, &w);
 	}
 	if (slot->cluster == NULL)
-		warn_once(r, &w, document, slot->why);
+		warn_once(r, &w, document, slot->why, answer);
 	*name = w.name;
 	return slot->cluster;
+}
+
+struct cluster *service_registry_cluster(struct service_registry *r, const struct destination *to,
+					 const struct meta *document, uint32_t server_port,
+					 struct slice *name)
+{
+	return find_cluster(r, to, document, server_port, ANSWERED_503, name);
+}
+
+struct cluster *service_registry_tcp_cluster(struct service_registry *r, const struct destination *to,
+					     const struct meta *document, uint32_t server_port,
+					     struct slice *name)
+{
+	return find_cluster(r, to, document, server_port, IS_CLOSED, name);
+}
+
+void service_registry_session_times(struct service_registry *r, const struct destination *to,
+				    const struct meta *document, uint32_t server_port, int64_t *idle_ms,
+				    int64_t *duration_ms)
+{
+	struct wanted w = { .to = to };
+	const struct destination_rule *rule;
+	const struct connection_pool *p;
+
+	resolve(r, &w, document, server_port);
+	rule = w.service != NULL ? rule_index_find(&r->rules, w.host, w.service->meta->ns) : NULL;
+	p = rule != NULL && rule->policy != NULL ? rule->policy->connection_pool : NULL;
+	if (p == NULL)
+		return;
+	if (p->tcp_idle_timeout_set)
+		*idle_ms = p->tcp_idle_timeout_ms;
+	*duration_ms = p->max_connection_duration_ms;
+}
+
+/* --- the mesh ----------------------------------------------------------------------------------- */
+
+static void list_address(struct service_registry *r, const struct declared_service *s, uint32_t port,
+			 struct slice subset)
+{
+	LIST_GROW(r->arena, r->mesh, r->mesh_room);
+	r->mesh.items[r->mesh.count++] = (struct mesh_address){
+		.to = { .host = s->host, .subset = subset, .port = port, .where = s->meta->where },
+		.document = s->meta,
+	};
+}
+
+static void list_service(struct service_registry *r, const struct declared_service *s)
+{
+	const struct service_entry *entry = s->definitions.items[0].entry;
+	const struct destination_rule *rule;
+
+	if ((entry != NULL && !entry->internal) || s->external_name.len > 0 || hostname_is_wild(s->host))
+		return;
+	rule = rule_index_find(&r->rules, s->host, s->meta->ns);
+	for (size_t i = 0; i < s->ports.count; i++) {
+		if (s->ports.items[i].protocol == SERVICE_UDP)
+			continue;
+		list_address(r, s, s->ports.items[i].number, NO_SLICE);
+		for (size_t k = 0; rule != NULL && k < rule->subsets.count; k++)
+			list_address(r, s, s->ports.items[i].number, rule->subsets.items[k].name);
+	}
+}
+
+static int by_address(const void *va, const void *vb)
+{
+	const struct destination *a = &((const struct mesh_address *)va)->to;
+	const struct destination *b = &((const struct mesh_address *)vb)->to;
+	int order = slice_cmp(a->host, b->host);
+
+	if (order == 0)
+		order = (a->port > b->port) - (a->port < b->port);
+	return order != 0 ? order : slice_cmp(a->subset, b->subset);
+}
+
+size_t service_registry_mesh_addresses(struct service_registry *r, const struct mesh_address **out)
+{
+	const struct name_map *hosts = &r->directory.hosts;
+
+	for (size_t i = 0; !r->mesh_listed && i < hosts->capacity; i++)
+		if (hosts->entries[i].value != NULL)
+			list_service(r, hosts->entries[i].value);
+	if (!r->mesh_listed && r->mesh.count > 1)
+		qsort(r->mesh.items, r->mesh.count, sizeof(*r->mesh.items), by_address);
+	r->mesh_listed = true;
+	*out = r->mesh.items;
+	return r->mesh.count;
 }
 
 static int by_name(const void *a, const void *b)

@@ -31,6 +31,25 @@ struct cluster *service_registry_cluster(struct service_registry *r, const struc
 					 const struct meta *document, uint32_t server_port,
 					 struct slice *name);
 
+/* Likewise for a connection: there is nobody to answer 503 to. */
+struct cluster *service_registry_tcp_cluster(struct service_registry *r, const struct destination *to,
+					     const struct meta *document, uint32_t server_port,
+					     struct slice *name);
+/* What the rule of the destination's host says of a session's times, above subsets and ports
+ * (destination-rule.md 6.5); what it does not say stays. */
+void service_registry_session_times(struct service_registry *r, const struct destination *to,
+				    const struct meta *document, uint32_t server_port, int64_t *idle_ms,
+				    int64_t *duration_ms);
+
+/* A port of a service within the mesh, or a subset of it. */
+struct mesh_address {
+	struct destination to;
+	const struct meta *document;	/* that declares the service */
+};
+/* All of them, by host, port and subset: Services, and ServiceEntries of location MESH_INTERNAL that are no
+ * pattern; no UDP (gateway.md 14.2). Made once; the array lives in the arena. */
+size_t service_registry_mesh_addresses(struct service_registry *r, const struct mesh_address **out);
+
 /* All clusters made so far, sorted by name; the array lives in the arena. */
 size_t service_registry_clusters(struct service_registry *r, struct cluster ***clusters);
 

@@ -11,21 +11,34 @@
 
 /* ---- gateways ---- */
 
-static bool serves_http(const struct gateway *g)
+/* Which lists of VirtualServices its servers read. */
+static unsigned gateway_routes(const struct gateway *g)
 {
+	unsigned kinds = 0;
+
 	for (size_t i = 0; i < g->servers.count; i++)
-		if (g->servers.items[i].family == SERVER_HTTP || g->servers.items[i].family == SERVER_HTTPS)
-			return true;
-	return false;
+		kinds |= server_routes(&g->servers.items[i]);
+	return kinds;
 }
 
-static bool only_redirects(const struct gateway *g)
+/* Are all of its servers without need for a VirtualService? */
+static bool needs_no_service(const struct gateway *g)
 {
-	for (size_t i = 0; i < g->servers.count; i++)
-		if (g->servers.items[i].tls == NULL || !g->servers.items[i].tls->https_redirect ||
-		    g->servers.items[i].family != SERVER_HTTP)
+	for (size_t i = 0; i < g->servers.count; i++) {
+		const struct server *s = &g->servers.items[i];
+		bool redirects = s->family == SERVER_HTTP && s->tls != NULL && s->tls->https_redirect;
+
+		if (server_routes(s) != 0 && !redirects)
 			return false;
+	}
 	return true;
+}
+
+/* Which lists a VirtualService has. */
+static unsigned service_routes(const struct virtual_service *vs)
+{
+	return (vs->http.count != 0 ? ROUTES_HTTP : 0) | (vs->tls.count != 0 ? ROUTES_TLS : 0) |
+	       (vs->tcp.count != 0 ? ROUTES_TCP : 0);
 }
 
 /* A redirect to nowhere: the client comes to a closed door. */
@@ -49,28 +62,50 @@ static void check_redirects(struct snapshot_builder *b, const struct gateway *g)
 	}
 }
 
+/* Servers of HTTP whose VirtualServices have routes of other kinds alone. Those of TCP and PASSTHROUGH are
+ * told of where their chains are missing. */
+static void check_http_servers(struct snapshot_builder *b, const struct bound_gateway *g)
+{
+	unsigned kinds = 0;
+
+	for (size_t i = 0; i < g->services.count; i++)
+		kinds |= service_routes(g->services.items[i]->service);
+	for (size_t i = 0; i < g->gateway->servers.count && (kinds & ROUTES_HTTP) == 0; i++) {
+		const struct server *s = &g->gateway->servers.items[i];
+
+		if (server_routes(s) == ROUTES_HTTP && (s->tls == NULL || !s->tls->https_redirect))
+			build_warning(b, g->gateway->meta, s->where, "server %.*s answers every request with 404: "
+				      "the VirtualServices bound to this Gateway have no http routes",
+				      SLICE_ARG(s->port_name));
+	}
+}
+
 static void check_gateway(struct snapshot_builder *b, const struct bound_gateway *g)
 {
 	check_redirects(b, g->gateway);
-	if (g->gateway->servers.count == 0 || only_redirects(g->gateway))
+	if (needs_no_service(g->gateway))
 		return;
 	if (g->services.count == 0)
 		build_warning(b, g->gateway->meta, NOWHERE, "no VirtualService is bound to it: write gateways: "
 			      "[%.*s] into one", SLICE_ARG(g->id));
+	else
+		check_http_servers(b, g);
 }
 
 /* ---- virtual services ---- */
 
-static bool any_gateway_serves_http(const struct snapshot_builder *b, const struct virtual_service *vs)
+/* Which lists the servers read that it is bound to. */
+static unsigned wanted_routes(const struct snapshot_builder *b, const struct virtual_service *vs)
 {
+	unsigned kinds = 0;
+
 	for (size_t i = 0; i < b->gateways.count; i++) {
 		const struct gateway *g = b->gateways.items[i]->gateway;
 
-		if (gateway_refs_name(vs->gateways.items, vs->gateways.count, g->meta->ns, g->meta->name) &&
-		    serves_http(g))
-			return true;
+		if (gateway_refs_name(vs->gateways.items, vs->gateways.count, g->meta->ns, g->meta->name))
+			kinds |= gateway_routes(g);
 	}
-	return false;
+	return kinds;
 }
 
 static void check_values(struct snapshot_builder *b, const struct meta *m, const struct header_value *items,
@@ -106,6 +141,36 @@ static void check_headers(struct snapshot_builder *b, const struct virtual_servi
 	}
 }
 
+static const struct {
+	enum route_kind kind;
+	const char *name, *server;
+} route_kinds[] = {
+	{ ROUTES_HTTP, "http", "no HTTP server and no server that ends TLS for HTTP" },
+	{ ROUTES_TLS, "tls", "no server of mode PASSTHROUGH" },
+	{ ROUTES_TCP, "tcp", "no TCP server and no server that ends TLS for TCP" },
+};
+
+/* `has`: the lists it has; `wanted`: those that the servers it is bound to read. */
+static void check_kinds(struct snapshot_builder *b, const struct bound_service *s, unsigned has, unsigned wanted)
+{
+	const struct virtual_service *vs = s->service;
+
+	for (size_t i = 0; i < COUNT_OF(route_kinds); i++)
+		if ((has & ~wanted & route_kinds[i].kind) != 0)
+			build_warning(b, vs->meta, vs->where, "its %s routes have no effect: its Gateways have %s",
+				      route_kinds[i].name, route_kinds[i].server);
+	if ((has & wanted) != 0 && !s->reaches_host) {
+		build_warning(b, vs->meta, vs->hosts.items[0].where, "none of its hosts is a host of its "
+			      "Gateways: %s", (has & wanted & ROUTES_HTTP) != 0 ?
+			      "requests for them get 404" : "nothing comes to it");
+		return;
+	}
+	for (size_t i = 0; i < COUNT_OF(route_kinds); i++)
+		if ((has & wanted & ~s->used & route_kinds[i].kind) != 0)
+			build_warning(b, vs->meta, vs->where, "all of its %s routes are for other ports or "
+				      "Gateways: none is served", route_kinds[i].name);
+}
+
 static void check_service(struct snapshot_builder *b, const struct bound_service *s)
 {
 	const struct virtual_service *vs = s->service;
@@ -113,17 +178,7 @@ static void check_service(struct snapshot_builder *b, const struct bound_service
 	if (!s->has_gateway)
 		return;			/* told where its gateways were bound, or those are not ours */
 	check_headers(b, vs);
-	if (vs->http.count != 0 && !any_gateway_serves_http(b, vs))
-		build_warning(b, vs->meta, vs->where, "its http routes have no effect: its Gateways have no HTTP "
-			      "server and no server that ends TLS for HTTP");
-	else if (vs->http.count == 0 && any_gateway_serves_http(b, vs) && !s->reaches_host)
-		build_warning(b, vs->meta, vs->where, "it has no http routes, and its Gateways serve HTTP");
-	else if (!s->reaches_host)
-		build_warning(b, vs->meta, vs->hosts.items[0].where, "none of its hosts is a host of its "
-			      "Gateways: requests for them get 404");
-	else if (!s->used && vs->http.count != 0)
-		build_warning(b, vs->meta, vs->where, "all of its routes are for other ports or Gateways: none is "
-			      "served");
+	check_kinds(b, s, service_routes(vs), wanted_routes(b, vs));
 }
 
 /* ---- policies ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * listeners.c - the servers of all our Gateways merged into listeners and their chains
- * (spec/gateway.md 6, 8, 9; spec/README.md D1, D2). */
+ * listeners.c - the servers of all our Gateways merged into listeners (spec/gateway.md 6, 8, 9;
+ * spec/README.md D1, D2). */
 #include "proxy/snapshot/build_priv.h"
 
 #include "proxy/route/host_map.h"
@@ -172,6 +172,21 @@ static void accept_server(struct merge *m, struct draft *d, struct server_use *u
 	d->servers.items[d->servers.count++] = u;
 }
 
+/* ISTIO_MUTUAL without the credentials of a workload (10.1): rather no start than an open door. */
+static bool has_credentials(struct merge *m, const struct server_use *u)
+{
+	const struct server_tls *tls = u->server->tls;
+
+	if (tls == NULL || tls->mode != SERVER_TLS_ISTIO_MUTUAL ||
+	    m->b->set->proxy->workload_credentials.directory.len != 0)
+		return true;
+	build_problem(m->b, SEVERITY_ERROR, u->gateway->gateway->meta, tls->where, "ISTIO_MUTUAL needs the "
+		      "proxy's own certificate: set Proxy.spec.workloadCredentials.directory to a folder "
+		      "with cert-chain.pem, key.pem and root-cert.pem");
+	m->failed = true;
+	return false;
+}
+
 static void merge_servers(struct merge *m)
 {
 	for (size_t g = 0; g < m->b->gateways.count; g++) {
@@ -183,6 +198,8 @@ static void merge_servers(struct merge *m)
 
 			u->gateway = gateway;
 			u->server = &gateway->gateway->servers.items[i];
+			if (!has_credentials(m, u))
+				continue;
 			d = draft_of(m, u);
 			if (d != NULL && claim_hosts(m, d, u) && may_share(m, d, u)) {
 				u->hosts = server_hosts_create(m->b->arena, u->server);
@@ -192,19 +209,7 @@ static void merge_servers(struct merge *m)
 	}
 }
 
-/* ---- chains ---- */
-
-static void add_domain(void *list, struct slice domain)
-{
-	slice_list *l = list;
-
-	l->items[l->count++] = domain;
-}
-
-static void add_chain(struct listener_plan *l, struct chain *c)
-{
-	l->chains.items[l->chains.count++] = c;
-}
+/* ---- listeners ---- */
 
 static struct slice bind_text(const struct draft *d)
 {
@@ -213,101 +218,17 @@ static struct slice bind_text(const struct draft *d)
 	return d->first->bind;
 }
 
-/* All plaintext servers share one chain and one route table. */
-static void add_plain_chain(struct merge *m, struct listener_plan *l, const struct draft *d,
-			    struct host_map *names)
-{
-	struct arena *a = m->b->arena;
-	struct chain *c = arena_new(a, struct chain);
-	struct server_use *uses = arena_array(a, struct server_use, d->servers.count);
-	slice_list domains = { 0 };
-	size_t count = 0, hosts = 0;
-
-	for (size_t i = 0; i < d->servers.count; i++)
-		if (d->servers.items[i]->server->family == SERVER_HTTP) {
-			uses[count++] = *d->servers.items[i];
-			hosts += d->servers.items[i]->server->hosts.count;
-		}
-	domains.items = arena_array(a, struct slice, hosts);
-	for (size_t i = 0; i < count; i++)
-		for (size_t k = 0; k < uses[i].server->hosts.count; k++)
-			add_domain(&domains, uses[i].server->hosts.items[k].host);
-	c->name = slice_of(arena_printf(a, "outbound_%.*s", SLICE_ARG(l->name)));
-	c->listener = l;
-	c->gateway = uses[0].gateway->id;
-	c->server_port = uses[0].server->number;
-	c->where = uses[0].server->where;
-	c->domains.items = domains.items;
-	c->domains.count = domains.count;
-	c->routes = build_routes(m->b, uses, count);
-	l->plain = c;
-	add_chain(l, c);
-	sni_add_plain(m->b, names, c);
-}
-
-static struct slice chain_name(struct arena *a, const struct server_use *u)
-{
-	if (u->server->name.len != 0)
-		return u->server->name;
-	return slice_of(arena_printf(a, "https.%u.%.*s.%.*s.%.*s", u->server->number,
-				     SLICE_ARG(u->server->port_name),
-				     SLICE_ARG(u->gateway->gateway->meta->name),
-				     SLICE_ARG(u->gateway->gateway->meta->ns)));
-}
-
-static void add_tls_chain(struct merge *m, struct listener_plan *l, const struct server_use *u,
-			  struct host_map *names)
-{
-	struct arena *a = m->b->arena;
-	struct chain *c = arena_new(a, struct chain);
-
-	c->listener = l;
-	c->tls = true;
-	c->gateway = u->gateway->id;
-	c->where = u->server->where;
-	if (!sni_add_chain(m->b, names, c, u))
-		return;
-	c->name = chain_name(a, u);
-	c->server_port = u->server->number;
-	c->domains.items = arena_array(a, struct slice, u->server->hosts.count);
-	for (size_t i = 0; i < u->server->hosts.count; i++)
-		c->domains.items[c->domains.count++] = u->server->hosts.items[i].host;
-	tls_settings_make(m->b, u, &c->tls_settings);
-	c->routes = build_routes(m->b, u, 1);
-	add_chain(l, c);
-}
-
-static bool has_plain_http(const struct draft *d)
-{
-	return d->plain == PLAIN_HTTP;
-}
-
-/* NULL: nothing in it is served, the port is not opened. */
+/* NULL: nothing in it can be served, the port is not opened. */
 static struct listener_plan *make_listener(struct merge *m, const struct draft *d)
 {
-	struct arena *a = m->b->arena;
-	struct listener_plan *l = arena_new(a, struct listener_plan);
-	struct host_map *names = host_map_create(a, d->servers.count);
+	struct listener_plan *l = arena_new(m->b->arena, struct listener_plan);
 
-	l->name = slice_of(arena_printf(a, "%.*s_%u", SLICE_ARG(bind_text(d)), d->bound));
+	l->name = slice_of(arena_printf(m->b->arena, "%.*s_%u", SLICE_ARG(bind_text(d)), d->bound));
 	l->bind = d->bind;
 	l->number = d->first->number;
 	l->bound_port = d->bound;
 	l->where = d->first->where;
-	l->chains.items = arena_array(a, struct chain *, d->servers.count + 1);
-	for (size_t i = 0; i < d->servers.count; i++) {
-		const struct server_use *u = d->servers.items[i];
-
-		if (u->server->family == SERVER_HTTP || u->server->family == SERVER_TCP)
-			continue;
-		l->sni = names;
-		if (u->server->served)
-			add_tls_chain(m, l, u, names);
-		else
-			sni_add_refused(m->b, names, u);
-	}
-	if (has_plain_http(d))
-		add_plain_chain(m, l, d, names);
+	build_chains(m->b, l, d->servers.items, d->servers.count);
 	return l->chains.count != 0 ? l : NULL;
 }
 
@@ -331,16 +252,29 @@ static void number_tls_chains(struct snapshot *s)
 		}
 }
 
+static void index_domains(struct host_map *hosts, const struct chain *c)
+{
+	for (size_t k = 0; k < c->domains.count; k++)
+		host_map_add(hosts, c->domains.items[k], (void *)c->listener);
+}
+
+/* Does TLS go through it to somebody who may serve https? */
+static bool passes_tls(const struct chain *c)
+{
+	return c->kind == CHAIN_TCP && !c->tls && !c->needs_mesh_alpn && c != c->listener->plain;
+}
+
 static void index_https_hosts(struct snapshot *s)
 {
 	struct host_map *hosts = host_map_create(s->arena, s->tls_chains.count);
 
-	for (size_t i = 0; i < s->tls_chains.count; i++) {
-		const struct chain *c = s->tls_chains.items[i];
-
-		for (size_t k = 0; k < c->domains.count; k++)
-			host_map_add(hosts, c->domains.items[k], (void *)c->listener);
-	}
+	for (size_t i = 0; i < s->tls_chains.count; i++)
+		if (s->tls_chains.items[i]->kind == CHAIN_HTTP)
+			index_domains(hosts, s->tls_chains.items[i]);
+	for (size_t i = 0; i < s->listeners.count; i++)
+		for (size_t k = 0; k < s->listeners.items[i]->chains.count; k++)
+			if (passes_tls(s->listeners.items[i]->chains.items[k]))
+				index_domains(hosts, s->listeners.items[i]->chains.items[k]);
 	s->https_hosts = hosts;
 }
 

@@ -6,9 +6,6 @@
 #include "proxy/route/host_map.h"
 #include "sallyport/hostname.h"
 
-/* Stands for servers that are not served: their names must not fall to a wildcard of another. */
-static struct chain refused;
-
 static bool covers_all(const struct server *s)
 {
 	for (size_t i = 0; i < s->hosts.count; i++)
@@ -17,27 +14,26 @@ static bool covers_all(const struct server *s)
 	return false;
 }
 
-void sni_add_plain(struct snapshot_builder *b, struct host_map *names, struct chain *plain)
+static void tell_taken(struct snapshot_builder *b, const struct meta *m, struct slice name, struct where where,
+		       const struct chain *owner, const char *what)
 {
-	(void)b;
-	host_map_add(names, SLICE("*"), plain);
+	build_warning(b, m, where, "%.*s belongs to the server of Gateway %.*s at %s:%u already: %s",
+		      SLICE_ARG(name), SLICE_ARG(owner->gateway), owner->where.file, owner->where.line, what);
 }
 
-static void tell_taken(struct snapshot_builder *b, const struct server_use *u, const struct server_host *h,
-		       const struct chain *owner)
+void sni_add_plain(struct snapshot_builder *b, struct host_map *names, struct chain *plain,
+		   const struct meta *meta)
 {
-	if (owner == &refused)
-		build_warning(b, u->gateway->gateway->meta, h->where, "host %.*s belongs to an earlier server on "
-			      "this port that is not served", SLICE_ARG(h->host));
-	else
-		build_warning(b, u->gateway->gateway->meta, h->where, "host %.*s belongs to the server of "
-			      "Gateway %.*s in line %u already: only that one is chosen for this name",
-			      SLICE_ARG(h->host), SLICE_ARG(owner->gateway), owner->where.line);
+	const struct chain *owner = host_map_add(names, SLICE("*"), plain);
+
+	if (owner != NULL)
+		tell_taken(b, meta, SLICE("every name and client without TLS"), plain->where, owner,
+			   "this server without TLS is never chosen");
 }
 
 /* Whether at least one name is its own. */
-static bool add_names(struct snapshot_builder *b, struct host_map *names, struct chain *chain,
-		      const struct server_use *u, bool tell)
+bool sni_add_chain(struct snapshot_builder *b, struct host_map *names, struct chain *chain,
+		   const struct server_use *u)
 {
 	const struct server *s = u->server;
 	bool all = covers_all(s), any_added = false;
@@ -52,82 +48,47 @@ static bool add_names(struct snapshot_builder *b, struct host_map *names, struct
 		owner = host_map_add(names, h->host, chain);
 		if (owner == NULL)
 			any_added = true;
-		else if (owner != chain && tell)
-			tell_taken(b, u, h, owner);
+		else if (owner != chain)
+			tell_taken(b, u->gateway->gateway->meta, h->host, h->where, owner,
+				   "this server is not chosen for it");
 	}
 	return any_added;
 }
 
-bool sni_add_chain(struct snapshot_builder *b, struct host_map *names, struct chain *chain,
-		   const struct server_use *u)
+static bool item_covers_all(const struct l4_match *m)
 {
-	return add_names(b, names, chain, u, true);
-}
-
-static void add_refused_name(struct host_map *names, struct slice name)
-{
-	host_map_add(names, name, &refused);
-}
-
-/* sniHosts of the tls routes that a passthrough server would get (14.1). */
-static void add_passthrough(struct host_map *names, const struct server_use *u,
-			    const struct virtual_service *vs)
-{
-	const struct meta *gateway = u->gateway->gateway->meta;
-
-	for (size_t i = 0; i < vs->tls.count; i++)
-		for (size_t k = 0; k < vs->tls.items[i].match.count; k++) {
-			const struct l4_match *m = &vs->tls.items[i].match.items[k];
-
-			if ((m->port != 0 && m->port != u->server->number) ||
-			    (m->gateways.count != 0 && !gateway_refs_name(m->gateways.items, m->gateways.count,
-									   gateway->ns, gateway->name)))
-				continue;
-			for (size_t n = 0; n < m->sni_hosts.count; n++)
-				add_refused_name(names, m->sni_hosts.items[n].text);
-		}
-}
-
-static bool overlaps(const struct server_use *u, const struct bound_service *s)
-{
-	for (size_t i = 0; i < u->server->hosts.count; i++) {
-		const struct server_host *h = &u->server->hosts.items[i];
-
-		if (h->ns.at != NULL && !slice_eq(h->ns, s->service->meta->ns))
-			continue;
-		for (size_t k = 0; k < s->hosts.count; k++)
-			if (hostname_matches(h->host, s->hosts.items[k]))
-				return true;
-	}
+	for (size_t i = 0; i < m->sni_hosts.count; i++)
+		if (slice_eq(m->sni_hosts.items[i].text, SLICE("*")))
+			return true;
 	return false;
 }
 
-void sni_add_refused(struct snapshot_builder *b, struct host_map *names, const struct server_use *u)
+bool sni_add_item(struct snapshot_builder *b, struct host_map *names, struct chain *chain,
+		  const struct meta *meta, const struct l4_match *m)
 {
-	if (u->server->family != SERVER_PASSTHROUGH) {
-		add_names(b, names, &refused, u, false);
-		return;
-	}
-	for (size_t i = 0; i < u->gateway->services.count; i++) {
-		struct bound_service *s = u->gateway->services.items[i];
+	for (size_t i = 0; i < m->sni_hosts.count; i++) {
+		const struct located_slice *name = &m->sni_hosts.items[i];
+		const struct chain *owner = host_map_get(names, name->text);
 
-		if (!overlaps(u, s))
+		if (owner == NULL)
 			continue;
-		s->reaches_host = true;
-		add_passthrough(names, u, s->service);
+		tell_taken(b, meta, name->text, name->where, owner, "this whole match is not used");
+		return false;
 	}
+	if (item_covers_all(m))
+		host_map_add(names, SLICE("*"), chain);
+	for (size_t i = 0; i < m->sni_hosts.count && !item_covers_all(m); i++)
+		host_map_add(names, m->sni_hosts.items[i].text, chain);
+	return true;
 }
 
 /* ---- serving ---- */
 
 const struct chain *listener_find_chain(const struct listener_plan *l, struct slice sni)
 {
-	const struct chain *c;
-
 	if (l->sni == NULL)
 		return l->plain;
-	c = sni.len != 0 ? host_map_find(l->sni, sni) : host_map_get(l->sni, SLICE("*"));
-	return c != &refused ? c : NULL;
+	return sni.len != 0 ? host_map_find(l->sni, sni) : host_map_get(l->sni, SLICE("*"));
 }
 
 bool listener_is_misdirected(const struct listener_plan *l, const struct chain *chain,
@@ -141,7 +102,7 @@ bool listener_is_misdirected(const struct listener_plan *l, const struct chain *
 	other = host_map_find(l->sni, authority_host(authority));
 	if (other == NULL || other == chain || other == l->plain || !chain->tls)
 		return false;
-	if (other != &refused && tls_settings_same(&chain->tls_settings, &other->tls_settings))
+	if (other->kind == CHAIN_HTTP && tls_settings_same(&chain->tls_settings, &other->tls_settings))
 		*same = other;
 	return true;
 }

@@ -188,6 +188,27 @@ static void copy_texts(struct arena *a, const struct located_slice *from, size_t
 	(to).count = list.count; \
 } while (0)
 
+/* Files of the folder with the proxy's own identity (gateway.md 10.1). */
+static void name_workload(struct snapshot_builder *b, const struct server_use *u, struct tls_settings *out)
+{
+	struct slice folder = b->set->proxy->workload_credentials.directory;
+	struct tls_certificate *c = next_certificate(out);
+
+	c->certificate_path = slice_of(arena_printf(b->arena, "%.*s/cert-chain.pem", SLICE_ARG(folder)));
+	c->key_path = slice_of(arena_printf(b->arena, "%.*s/key.pem", SLICE_ARG(folder)));
+	out->client.ca_path = slice_of(arena_printf(b->arena, "%.*s/root-cert.pem", SLICE_ARG(folder)));
+	out->client.crl_path = u->server->tls->ca_crl;
+	out->client.certificate = TLS_CLIENT_REQUIRED;
+}
+
+/* Whom a client may be, whoever vouches for it. */
+static void name_clients(struct arena *a, const struct server_tls *tls, struct tls_client_settings *out)
+{
+	COPY_TEXTS(a, tls->subject_alt_names, out->names);
+	COPY_TEXTS(a, tls->spki_pins, out->spki_pins);
+	COPY_TEXTS(a, tls->hash_pins, out->hash_pins);
+}
+
 static void demand_of_clients(struct snapshot_builder *b, const struct server_use *u, const struct tls_settings *t,
 			      struct tls_client_settings *out)
 {
@@ -198,9 +219,23 @@ static void demand_of_clients(struct snapshot_builder *b, const struct server_us
 	out->certificate = tls->mode == SERVER_TLS_MUTUAL ? TLS_CLIENT_REQUIRED : TLS_CLIENT_OPTIONAL;
 	out->skip_verify = tls->insecure_skip_verify.set && tls->insecure_skip_verify.value;
 	name_ca(b, u, t, out);
-	COPY_TEXTS(b->arena, tls->subject_alt_names, out->names);
-	COPY_TEXTS(b->arena, tls->spki_pins, out->spki_pins);
-	COPY_TEXTS(b->arena, tls->hash_pins, out->hash_pins);
+	name_clients(b->arena, tls, out);
+}
+
+/* 10.6: offered to clients of opaque TCP as well. */
+static void offer_protocols(struct snapshot_builder *b, const struct server *s, struct tls_settings *out)
+{
+	out->http2 = b->set->proxy->http.http2 || s->family == SERVER_TLS;
+	out->peer_exchange = s->family == SERVER_TLS && s->tls->mode == SERVER_TLS_ISTIO_MUTUAL;
+}
+
+/* 10.1: versions, suites and groups of the document have no effect. */
+static void make_mesh_settings(struct snapshot_builder *b, const struct server_use *u, struct tls_settings *out)
+{
+	name_workload(b, u, out);
+	name_clients(b->arena, u->server->tls, &out->client);
+	out->min_version = TLS1_2_VERSION;
+	out->max_version = TLS1_3_VERSION;
 }
 
 void tls_settings_make(struct snapshot_builder *b, const struct server_use *u, struct tls_settings *out)
@@ -208,9 +243,13 @@ void tls_settings_make(struct snapshot_builder *b, const struct server_use *u, s
 	const struct server_tls *tls = u->server->tls;
 
 	*out = (struct tls_settings){ .where = tls->where, .gateway_ns = u->gateway->gateway->meta->ns };
+	offer_protocols(b, u->server, out);
+	if (tls->mode == SERVER_TLS_ISTIO_MUTUAL) {
+		make_mesh_settings(b, u, out);
+		return;
+	}
 	name_certificates(b, u, out);
 	demand_of_clients(b, u, out, &out->client);
-	out->http2 = b->set->proxy->http.http2;
 	out->min_version = openssl_version(tls->min_version, TLS1_2_VERSION);
 	out->max_version = openssl_version(tls->max_version, TLS1_3_VERSION);
 	out->cipher_list = cipher_list(b->arena, tls, out->min_version < TLS1_2_VERSION);
@@ -272,7 +311,7 @@ static bool same_certificates(const struct tls_settings *a, const struct tls_set
 bool tls_settings_same(const struct tls_settings *a, const struct tls_settings *b)
 {
 	return same_certificates(a, b) && tls_clients_same(a, b) && a->http2 == b->http2 &&
-	       a->min_version == b->min_version &&
+	       a->peer_exchange == b->peer_exchange && a->min_version == b->min_version &&
 	       a->max_version == b->max_version && slice_eq(a->cipher_list, b->cipher_list) &&
 	       slice_eq(a->groups, b->groups);
 }

@@ -180,8 +180,7 @@ static struct draft *draft_of(struct assembly *x, struct slice domain)
 	return d;
 }
 
-/* Is this the first time that these two are told of together? */
-static bool first_telling(struct snapshot_builder *b, const void *one, const void *other, uintptr_t what)
+bool first_telling(struct snapshot_builder *b, const void *one, const void *other, uintptr_t what)
 {
 	struct { const void *one, *other; uintptr_t what; } key = { one, other, what };
 	struct slice text = slice_make(&key, sizeof(key));
@@ -232,7 +231,7 @@ static void take_domain(void *arg, struct slice domain)
 	d->last = x->service->service;
 	if (d->catch_all == NULL && ends_in_catch_all(x->block))
 		d->catch_all = d->last;
-	x->service->used = true;
+	x->service->used |= ROUTES_HTTP;
 }
 
 static void add_server(struct assembly *x, const struct server_use *u)

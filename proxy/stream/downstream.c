@@ -377,7 +377,7 @@ static void choose_chain(struct downstream *d)
 
 	/* A listener that was closed meanwhile has no plan. */
 	d->chain = d->listener->plan != NULL ? listener_find_chain(d->listener->plan, name) : NULL;
-	if (d->chain == NULL)
+	if (d->chain == NULL || d->chain->kind != CHAIN_HTTP)
 		refuse(d, &d->server->counters.tls_no_chain, "no server for this name");
 	else if (d->chain->tls)
 		start_tls(d);
@@ -523,7 +523,7 @@ void downstream_accept(struct acceptor *a, int fd, const struct sockaddr_storage
 	transport_tune(fd, peer->ss_family);
 	transport_init(&d->transport, s->worker, fd, &transport_events, d);
 	name_addresses(d);
-	if (l->plan->sni == NULL && l->plan->plain != NULL) {
+	if (l->plan->sni == NULL && l->plan->plain != NULL && l->plan->plain->kind == CHAIN_HTTP) {
 		d->chain = l->plan->plain;
 		start_http(d);
 	} else {

@@ -89,17 +89,29 @@ static bool is_strong(const EVP_PKEY *key)
 	}
 }
 
-/* `arg` not NULL: HTTP/2 before HTTP/1.1; else that alone. A client that offers nothing we know goes on without ALPN (spec/http.md 1,
- * spec/gateway.md 10.6). */
+/* What is offered, the best first. */
+struct protocols {
+	const unsigned char *list;
+	unsigned len;
+};
+
+static const struct protocols *protocols_of(const struct tls_settings *t)
+{
+	static const unsigned char all[] = "\x13istio-peer-exchange\x02h2\x08http/1.1";
+	static const struct protocols mesh = { all, sizeof(all) - 1 }, http = { all + 20, sizeof(all) - 21 },
+				      http1 = { all + 23, sizeof(all) - 24 };
+
+	return t->peer_exchange ? &mesh : t->http2 ? &http : &http1;
+}
+
+/* A client that offers nothing we know goes on without ALPN (spec/http.md 1, spec/gateway.md 10.6). */
 static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
 		       unsigned in_len, void *arg)
 {
-	static const unsigned char both[] = "\x02h2\x08http/1.1";
-	const unsigned char *ours = arg != NULL ? both : both + 3;
-	unsigned ours_len = arg != NULL ? sizeof(both) - 1 : sizeof(both) - 4;
+	const struct protocols *ours = arg;
 
 	(void)ssl;
-	if (SSL_select_next_proto((unsigned char **)out, out_len, ours, ours_len, in, in_len) !=
+	if (SSL_select_next_proto((unsigned char **)out, out_len, ours->list, ours->len, in, in_len) !=
 	    OPENSSL_NPN_NEGOTIATED)
 		return SSL_TLSEXT_ERR_NOACK;
 	return SSL_TLSEXT_ERR_OK;
@@ -221,7 +233,7 @@ SSL_CTX *tls_context_create(const struct tls_settings *t, const struct material 
 			    SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 			 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
-	SSL_CTX_set_alpn_select_cb(ctx, select_alpn, t->http2 ? ctx : NULL);
+	SSL_CTX_set_alpn_select_cb(ctx, select_alpn, (void *)protocols_of(t));
 	set_up_sessions(ctx);
 	if (!set_up_versions(ctx, t))
 		return refuse(ctx, why, why_bytes, "TLS versions or ciphers");

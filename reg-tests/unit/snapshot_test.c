@@ -12,90 +12,10 @@
 #include <cmocka.h>
 
 #include "proxy/route/compile.h"
-#include "proxy/snapshot/build_priv.h"
+#include "reg-tests/unit/snapshot_case.h"
 #include "sallyport/clock.h"
 #include "sallyport/hostname.h"
 #include "sallyport/text.h"
-
-/* ---- documents, in short ---- */
-
-#define PROXY(spec) \
-	"apiVersion: sallyport.io/v1\nkind: Proxy\nmetadata: {name: edge, namespace: istio-system}\nspec: {" spec "}\n---\n"
-#define GW_IN(ns, name, servers) \
-	"apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: " name ", namespace: " ns "}\n" \
-	"spec:\n  selector: {istio: ingressgateway}\n  servers:\n" servers "---\n"
-#define GW(name, servers)	GW_IN("default", name, servers)
-#define SERVER(number, protocol, hosts) \
-	"  - port: {number: " #number ", name: p" #number ", protocol: " protocol "}\n    hosts: " hosts "\n"
-#define NAMED(port_name, number, protocol, hosts) \
-	"  - port: {number: " #number ", name: " port_name ", protocol: " protocol "}\n    hosts: " hosts "\n"
-#define SIMPLE(cred)	"    tls: {mode: SIMPLE, credentialName: " cred "}\n"
-#define TO_HTTPS	"    tls: {httpsRedirect: true}\n"
-#define VS_IN(ns, name, hosts, gateways, http) \
-	"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: " name ", namespace: " ns "}\n" \
-	"spec:\n  hosts: " hosts "\n  gateways: " gateways "\n  http:\n" http "---\n"
-#define VS(name, hosts, http)	VS_IN("default", name, hosts, "[gw]", http)
-#define TO(host)	"  - route: [{destination: {host: " host ".local}}]\n"
-#define MATCH_TO(match, host) \
-	"  - match: [{" match "}]\n    route: [{destination: {host: " host ".local}}]\n"
-#define ENTRY(host, port) \
-	"apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: " host ", namespace: default}\n" \
-	"spec: {hosts: [" host ".local], resolution: STATIC, ports: [{number: " #port ", name: http, protocol: HTTP}], " \
-	"endpoints: [{address: 127.0.0.1}]}\n---\n"
-
-struct loaded {
-	struct problems problems;
-	struct snapshot *s;
-	struct arena *arena;
-};
-
-static void load(struct loaded *l, const char *yaml)
-{
-	struct resource_set *set;
-
-	problems_init(&l->problems);
-	l->arena = arena_create(0);
-	set = resource_set_parse("t", slice_of(yaml), &l->problems);
-	if (l->problems.errors != 0) {
-		problems_print(&l->problems, SEVERITY_ERROR, stderr);
-		fail_msg("%s", yaml);
-	}
-	l->s = snapshot_build(set, 1, &l->problems);
-	if (l->s == NULL)
-		resource_set_free(&set);
-}
-
-static void unload(struct loaded *l)
-{
-	snapshot_unref(&l->s);
-	problems_fini(&l->problems);
-	arena_free(&l->arena);
-}
-
-/* Is there a problem at this line that says so? */
-static bool told(const struct loaded *l, enum severity severity, const char *what)
-{
-	for (size_t i = 0; i < l->problems.count; i++)
-		if (l->problems.items[i].severity == severity && strstr(l->problems.items[i].text, what) != NULL)
-			return l->problems.items[i].where.line != 0;
-	return false;
-}
-
-static void assert_told(const struct loaded *l, const char *what)
-{
-	if (!told(l, SEVERITY_WARNING, what)) {
-		problems_print(&l->problems, SEVERITY_NOTE, stderr);
-		fail_msg("no warning \"%s\"", what);
-	}
-}
-
-static const struct listener_plan *listener(const struct loaded *l, uint32_t bound)
-{
-	for (size_t i = 0; i < l->s->listeners.count; i++)
-		if (l->s->listeners.items[i]->bound_port == bound)
-			return l->s->listeners.items[i];
-	return NULL;
-}
 
 static struct message *request(struct loaded *l, const char *host, const char *path)
 {
@@ -137,13 +57,6 @@ static const char *served(struct loaded *l, uint32_t port, const char *host, con
 	const struct listener_plan *p = listener(l, port);
 
 	return p == NULL || p->plain == NULL ? "closed" : served_by_chain(l, p->plain, host, path);
-}
-
-static const struct chain *chain_for(const struct loaded *l, uint32_t port, const char *sni)
-{
-	const struct listener_plan *p = listener(l, port);
-
-	return p != NULL ? listener_find_chain(p, slice_of(sni)) : NULL;
 }
 
 /* ---- plain HTTP: who serves a request ---- */
@@ -256,18 +169,11 @@ static const struct sni_row sni_rows[] = {
 	{ "longest suffix", GW("gw", NAMED("a", 443, "HTTPS", "[\"*.com\"]") SIMPLE("c") NAMED("b", 443, "HTTPS", "[\"*.b.com\"]") SIMPLE("c")),
 	  "x.b.com", "*.b.com" },
 	{ "a wildcard is not its apex", GW("gw", SERVER(443, "HTTPS", "[\"*.b.com\"]") SIMPLE("c")), "b.com", NULL },
-	{ "G13 passthrough is refused, not terminated by the wildcard",
-	  GW("gw", NAMED("a", 443, "HTTPS", "[\"*.example.com\"]") SIMPLE("c") NAMED("b", 443, "TLS", "[foo.example.com]") "    tls: {mode: PASSTHROUGH}\n")
-	  "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: default}\n"
-	  "spec: {hosts: [foo.example.com], gateways: [gw], tls: [{match: [{sniHosts: [foo.example.com]}], route: [{destination: {host: b.local}}]}]}\n",
-	  "foo.example.com", NULL },
 	{ "G14", GW("gw", NAMED("a", 443, "HTTPS", "[\"*.example.com\"]") SIMPLE("c") NAMED("b", 443, "TLS", "[foo.example.com]") "    tls: {mode: PASSTHROUGH}\n"),
 	  "bar.example.com", "*.example.com" },
 	{ "G24", GW("zz", SERVER(443, "HTTPS", "[a.com, z.com]") SIMPLE("c")) GW("aa", SERVER(443, "HTTPS", "[a.com]") SIMPLE("c")),
 	  "z.com", NULL },
 	{ "G28 D1", GW("gw", SERVER(443, "GRPC", "[a.com]") SIMPLE("c")), "a.com", "a.com" },
-	{ "ISTIO_MUTUAL is not served as SIMPLE", GW("gw", NAMED("a", 443, "HTTPS", "[\"*.com\"]") SIMPLE("c") NAMED("b", 443, "HTTPS", "[m.com]") "    tls: {mode: ISTIO_MUTUAL}\n"),
-	  "m.com", NULL },
 	{ "plain HTTP behind TLS", GW("gw", NAMED("a", 443, "HTTPS", "[a.com]") SIMPLE("c") NAMED("b", 443, "HTTP", "[b.com]")), "other", "plain" },
 	{ "plain HTTP first: TLS is skipped", GW("gw", NAMED("b", 443, "HTTP", "[b.com]") NAMED("a", 443, "HTTPS", "[a.com]") SIMPLE("c")), "a.com", "plain" },
 	{ "namespaces do not make names different", GW("gw", NAMED("a", 443, "HTTPS", "[ns1/*.x.com]") SIMPLE("c")
@@ -487,19 +393,6 @@ static void ports_are_mapped(void **state)
 	unload(&l);
 }
 
-static void servers_of_later_work_leave_others_alone(void **state)
-{
-	struct loaded l;
-
-	(void)state;
-	load(&l, BASE GW("gw", SERVER(80, "HTTP", "[a.com]") SERVER(5432, "TCP", "[\"*\"]") SERVER(6443, "TLS", "[t.com]")
-			 "    tls: {mode: PASSTHROUGH}\n" SERVER(7443, "HTTPS", "[m.com]") "    tls: {mode: ISTIO_MUTUAL}\n")
-	     VS("v", "[a.com]", TO("b")));
-	assert_int_equal(l.s->listeners.count, 1);
-	assert_string_equal(served(&l, 80, "a.com", "/"), "outbound|80||b.local");
-	unload(&l);
-}
-
 /* ---- warnings ---- */
 
 struct warning_row {
@@ -515,14 +408,14 @@ static const struct warning_row warning_rows[] = {
 	{ GW_ANY, "Gateway default/gw: no VirtualService is bound to it", SEVERITY_WARNING },
 	{ GW("gw", SERVER(80, "HTTP", "[a.com]")) VS("v", "[b.com]", TO("b")), "none of its hosts is a host of its Gateways", SEVERITY_WARNING },
 	{ GW_ANY VS_IN("default", "v", "[b.com]", "[gw, nowhere]", TO("b")), "VirtualService default/v: Gateway default/nowhere does not exist", SEVERITY_WARNING },
-	{ BASE GW_ANY VS("v", "[a.com]", MATCH_TO("port: 81", "b")), "all of its routes are for other ports or Gateways", SEVERITY_WARNING },
+	{ BASE GW_ANY VS("v", "[a.com]", MATCH_TO("port: 81", "b")), "all of its http routes are for other ports or Gateways", SEVERITY_WARNING },
 	{ BASE GW_ANY VS("a", "[a.com]", MATCH_TO("uri: {prefix: /x}", "b")) VS("b", "[a.com]", TO("b")),
 	  "VirtualService default/b: host a.com is also that of VirtualService default/a", SEVERITY_WARNING },
 	{ BASE GW_ANY VS("a", "[a.com]", TO("b")) VS("b", "[a.com]", TO("b")), "its route for everything is never reached at host a.com", SEVERITY_WARNING },
 	{ GW("gw", SERVER(80, "HTTP", "[a.com]") TO_HTTPS), "httpsRedirect sends clients of a.com to https", SEVERITY_WARNING },
 	{ GW("gw", NAMED("a", 80, "HTTP", "[a.com]") NAMED("b", 80, "TCP", "[a.com]")), "server b on port 80 is not served: Gateway default/gw, server a", SEVERITY_WARNING },
 	{ GW("a", SERVER(443, "HTTPS", "[a.com]") SIMPLE("c")) GW("b", SERVER(443, "HTTPS", "[a.com]") SIMPLE("c")), "Gateway default/b: server p443 on port 443 is not served: Gateway default/a", SEVERITY_WARNING },
-	{ GW("gw", NAMED("a", 443, "HTTPS", "[ns1/*.x.com]") SIMPLE("c") NAMED("b", 443, "HTTPS", "[ns2/*.x.com]") SIMPLE("c")), "host *.x.com belongs to the server of Gateway default/gw in line 7", SEVERITY_WARNING },
+	{ GW("gw", NAMED("a", 443, "HTTPS", "[ns1/*.x.com]") SIMPLE("c") NAMED("b", 443, "HTTPS", "[ns2/*.x.com]") SIMPLE("c")), "*.x.com belongs to the server of Gateway default/gw at t:7 already", SEVERITY_WARNING },
 	{ GW("gw", SERVER(443, "HTTPS", "[a.com]") "    tls: {mode: SIMPLE, credentialName: one, ecdhCurves: [X25519MLKEM768, P-384]}\n"), "ecdhCurves: X25519MLKEM768 is unknown to this OpenSSL", SEVERITY_WARNING },
 	{ GW_ANY "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v, namespace: default}\nspec: {hosts: [a.com], gateways: [gw], exportTo: [other], http: [{directResponse: {status: 200}}]}\n",
 	  "exportTo hides it from this proxy, which is in namespace istio-system", SEVERITY_WARNING },
@@ -814,7 +707,6 @@ int main(void)
 		cmocka_unit_test(tls_settings_are_openssl_s),
 		cmocka_unit_test(addresses_are_bound_as_written),
 		cmocka_unit_test(ports_are_mapped),
-		cmocka_unit_test(servers_of_later_work_leave_others_alone),
 		cmocka_unit_test(documents_that_do_not_fit_are_told),
 		cmocka_unit_test(good_documents_are_left_in_peace),
 		cmocka_unit_test(policies_reach_the_gateway_by_namespace_and_labels),

@@ -72,7 +72,6 @@ struct server {
 	int protocol;				/* enum gateway_protocol */
 	struct slice port_name;
 	enum server_family family;
-	bool served;				/* false: a warning said that it is not obeyed yet */
 	enum server_bind bind_kind;
 	struct slice bind;			/* IP literal, or the path or abstract name without prefix */
 	LIST(struct server_host) hosts;		/* `*` with `*` for namespace leaves nothing else */

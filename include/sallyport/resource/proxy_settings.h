@@ -90,6 +90,9 @@ struct proxy_settings {
 		struct slice directory;
 	} secrets;
 	struct {
+		struct slice directory;	/* cert-chain.pem, key.pem, root-cert.pem; absent: no ISTIO_MUTUAL */
+	} workload_credentials;
+	struct {
 		struct slice socket;	/* "" turns it off */
 		bool socket_set;	/* false: a default that need not be possible to open */
 	} admin;
