@@ -6,7 +6,7 @@
 
 #include "sallyport/table.h"
 #include "spoa/agent_priv.h"
-#include "spoa/jwks.h"
+#include "spoa/policy_priv.h"
 
 #define AGE_TEXT_BYTES	32
 
@@ -175,9 +175,161 @@ static enum outcome jwks_refresh_now(const struct admin_request *r)
 	return OK;
 }
 
+/* ---- policies ---- */
+
+static const char *const actions[] = {
+	[POLICY_ALLOW] = "ALLOW", [POLICY_DENY] = "DENY", [POLICY_AUDIT] = "AUDIT", [POLICY_CUSTOM] = "CUSTOM",
+};
+_Static_assert(COUNT_OF(actions) == POLICY_ACTION_COUNT, "every action has its name");
+
+struct policies_asked {
+	struct text *out;
+	struct slice name;		/* "namespace/name"; absent: all */
+	struct table table;
+	size_t count;
+};
+
+static const char *full_name(const struct policy *p, char out[512])
+{
+	snprintf(out, 512, "%.*s/%.*s", SLICE_ARG(p->ns), SLICE_ARG(p->name));
+	return out;
+}
+
+static bool is_asked(const struct policies_asked *q, const struct policy *p)
+{
+	char name[512];
+
+	return q->name.len == 0 || slice_eq(slice_of(full_name(p, name)), q->name);
+}
+
+static unsigned long decided(const struct policy *p, size_t rule)
+{
+	return atomic_load_explicit(&p->ledger->decided[rule], memory_order_relaxed);
+}
+
+static unsigned long unmatched(const struct policy *p)
+{
+	return atomic_load_explicit(&p->ledger->unmatched, memory_order_relaxed);
+}
+
+static void policy_rows(void *arg, const struct policy *p)
+{
+	struct policies_asked *q = arg;
+	const char *mode = p->dry_run ? "dry-run" : "enforced";
+	char name[512], rule[24], count[24];
+
+	if (!is_asked(q, p))
+		return;
+	q->count++;
+	full_name(p, name);
+	for (size_t i = 0; i < p->rule_count; i++) {
+		snprintf(rule, sizeof(rule), "%zu", i);
+		snprintf(count, sizeof(count), "%lu", decided(p, i));
+		table_row(&q->table, name, actions[p->action], mode, rule, count);
+	}
+	snprintf(count, sizeof(count), "%lu", unmatched(p));
+	if (p->action == POLICY_ALLOW || p->rule_count == 0)
+		table_row(&q->table, name, actions[p->action], mode, "none", count);
+}
+
+static void timestamp(int64_t wall_us, char out[32])
+{
+	time_t s = (time_t)(wall_us / 1000000);
+	struct tm tm;
+
+	strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&s, &tm));
+}
+
+static const char *or_dash(const char *text)
+{
+	return text[0] != '\0' ? text : "-";
+}
+
+static void policy_refusals(void *arg, const struct policy *p)
+{
+	struct ledger_request last[LEDGER_REQUESTS];
+	struct policies_asked *q = arg;
+	char name[512], when[32];
+	unsigned count;
+
+	if (!is_asked(q, p) || (count = ledger_requests(p->ledger, last)) == 0)
+		return;
+	text_printf(q->out, "%s would have refused, last first:\n", full_name(p, name));
+	for (unsigned i = 0; i < count; i++) {
+		timestamp(last[i].wall_us, when);
+		text_printf(q->out, "  %s %s %s %s%s principal %s request %s\n", when, last[i].source,
+			    or_dash(last[i].method), last[i].authority, last[i].path,
+			    or_dash(last[i].principal), or_dash(last[i].request_id));
+	}
+}
+
+static void refusal_json(struct text *out, const struct ledger_request *r)
+{
+	char when[32];
+
+	timestamp(r->wall_us, when);
+	text_printf(out, "{\"time\":\"%s\"", when);
+	add_member(out, "source", slice_of(r->source));
+	add_member(out, "method", slice_of(r->method));
+	add_member(out, "authority", slice_of(r->authority));
+	add_member(out, "path", slice_of(r->path));
+	add_member(out, "principal", slice_of(r->principal));
+	add_member(out, "request_id", slice_of(r->request_id));
+	text_add_char(out, '}');
+}
+
+static void policy_json(void *arg, const struct policy *p)
+{
+	struct ledger_request last[LEDGER_REQUESTS];
+	struct policies_asked *q = arg;
+	char name[512];
+	unsigned count;
+
+	if (!is_asked(q, p))
+		return;
+	text_add(q->out, q->count++ > 0 ? SLICE(",{\"policy\":") : SLICE("{\"policy\":"));
+	text_add_json(q->out, slice_of(full_name(p, name)));
+	text_printf(q->out, ",\"action\":\"%s\",\"dry_run\":%s,\"rules\":[", actions[p->action],
+		    p->dry_run ? "true" : "false");
+	for (size_t i = 0; i < p->rule_count; i++)
+		text_printf(q->out, "%s%lu", i > 0 ? "," : "", decided(p, i));
+	text_printf(q->out, "],\"none\":%lu,\"would_have_refused\":[", unmatched(p));
+	count = ledger_requests(p->ledger, last);
+	for (unsigned i = 0; i < count; i++) {
+		text_add(q->out, i > 0 ? SLICE(",") : SLICE(""));
+		refusal_json(q->out, &last[i]);
+	}
+	text_add(q->out, SLICE("]}"));
+}
+
+static enum outcome policies(const struct admin_request *r)
+{
+	static const char *const heads[] = { "POLICY", "ACTION", "MODE", "RULE", "DECIDED", NULL };
+	const struct spoa_agent *a = r->program;
+	struct policies_asked q = { .out = r->out, .name = r->arguments };
+
+	if (r->json) {
+		text_add_char(r->out, '[');
+		policy_index_visit(a->rules->index, policy_json, &q);
+		text_add(r->out, SLICE("]\n"));
+		return OK;
+	}
+	table_begin(&q.table, r->out, heads, false);
+	policy_index_visit(a->rules->index, policy_rows, &q);
+	table_end(&q.table);
+	policy_index_visit(a->rules->index, policy_refusals, &q);
+	if (q.count == 0 && q.name.len > 0) {
+		text_clear(r->out);
+		text_printf(r->out, "FAILED: no policy %.*s; write NAMESPACE/NAME\n", SLICE_ARG(q.name));
+	}
+	return OK;
+}
+
 static const struct admin_command commands[] = {
 	{ "show info", NULL, "what runs: version, revision of the documents, threads", false, show_info },
 	{ "show counters", NULL, "every counter of the threads, summed", false, show_counters },
+	{ "policies", "[NAMESPACE/NAME]", "how often each rule decided; what dry runs would have refused", false,
+	  policies },
 	{ "jwks show", NULL, "issuers and their keys: where from, how old, what went wrong", false, jwks_show },
 	{ "jwks refresh", "[ISSUER]", "fetches keys now, whatever the timers say", true, jwks_refresh_now },
 };

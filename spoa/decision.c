@@ -286,30 +286,75 @@ static void audit(const struct policy_set *set, const struct request *r)
 {
 	struct match m = policies_match(&set->by_action[POLICY_AUDIT], r);
 
-	if (m.policy != NULL)
-		log_info("audit", "ns[%.*s]-policy[%.*s]-rule[%zu]: request %.*s: %.*s %.*s%.*s",
+	if (m.policy == NULL)
+		return;
+	ledger_count(m.policy->ledger, m.rule);
+	log_info("audit", "ns[%.*s]-policy[%.*s]-rule[%zu]: request %.*s: %.*s %.*s%.*s",
 			 SLICE_ARG(m.policy->ns), SLICE_ARG(m.policy->name), m.rule,
 			 SLICE_ARG(r->check->request_id), SLICE_ARG(r->check->method),
 			 SLICE_ARG(r->authority), SLICE_ARG(r->path));
 }
 
-/* What the policies on trial would have said; the first refusal of any door is kept. */
+/* What the policies on trial would have said: each keeps its own account, the first refusal of any
+ * door goes with the verdict. */
+
+static void would_refuse(struct decision *d, const struct match *m)
+{
+	struct slice id = m->policy != NULL ? policy_id(d->check->arena, m) : SLICE("none");
+
+	if (!slice_starts(d->shadow, SLICE("denied")))
+		d->shadow = slice_of(arena_printf(d->check->arena, "denied %.*s", SLICE_ARG(id)));
+}
+
+static void try_deny(struct decision *d, const struct policy_list *list, const struct request *r)
+{
+	struct match m;
+
+	for (size_t i = 0; i < list->count; i++) {
+		m.policy = list->items[i];
+		if (!policy_matches(m.policy, r, &m.rule))
+			continue;
+		ledger_count(m.policy->ledger, m.rule);
+		ledger_note(m.policy->ledger, r);
+		would_refuse(d, &m);
+	}
+}
+
+/* The first that matches would let it in; where none does, it is refused by all of them. */
+static void try_allow(struct decision *d, const struct policy_list *list, const struct request *r)
+{
+	struct match m = policies_match(list, r);
+
+	if (m.policy != NULL) {
+		ledger_count(m.policy->ledger, m.rule);
+		if (d->shadow.at == NULL)
+			d->shadow = slice_of(arena_printf(d->check->arena, "allowed %.*s",
+							  SLICE_ARG(policy_id(d->check->arena, &m))));
+		return;
+	}
+	for (size_t i = 0; i < list->count; i++) {
+		ledger_count_unmatched(list->items[i]->ledger);
+		ledger_note(list->items[i]->ledger, r);
+	}
+	if (list->count > 0)
+		would_refuse(d, &m);
+}
+
 static void shadow(struct decision *d, const struct policy_set *set, const struct request *r)
 {
-	struct arena *arena = d->check->arena;
-	struct match m = policies_match(&set->shadow_deny, r);
-	bool denied = m.policy != NULL;
-
-	if (set->shadow_deny.count + set->shadow_allow.count == 0 ||
-	    slice_starts(d->shadow, SLICE("denied")))
+	if (set->shadow_deny.count + set->shadow_allow.count == 0)
 		return;
-	if (!denied && set->shadow_allow.count > 0) {
-		m = policies_match(&set->shadow_allow, r);
-		denied = m.policy == NULL;
-	}
-	d->shadow = slice_of(arena_printf(arena, "%s %.*s", denied ? "denied" : "allowed",
-					  SLICE_ARG(m.policy != NULL ? policy_id(arena, &m) :
-						    SLICE("none"))));
+	try_deny(d, &set->shadow_deny, r);
+	try_allow(d, &set->shadow_allow, r);
+	if (d->shadow.at == NULL)
+		d->shadow = SLICE("allowed none");
+}
+
+static void deny_for_none(struct decision *d, const struct policy_list *allowing)
+{
+	for (size_t i = 0; i < allowing->count; i++)
+		ledger_count_unmatched(allowing->items[i]->ledger);
+	deny_by_policy(d, &(struct match){ NULL, 0 });
 }
 
 static bool policies_allow(struct decision *d, const struct policy_set *set, const struct request *r)
@@ -320,17 +365,20 @@ static bool policies_allow(struct decision *d, const struct policy_set *set, con
 	shadow(d, set, r);
 	m = policies_match(&set->by_action[POLICY_DENY], r);
 	if (m.policy != NULL) {
+		ledger_count(m.policy->ledger, m.rule);
 		deny_by_policy(d, &m);
 		return false;
 	}
 	if (set->by_action[POLICY_ALLOW].count == 0)
 		return true;
 	m = policies_match(&set->by_action[POLICY_ALLOW], r);
-	if (m.policy == NULL)
-		deny_by_policy(d, &m);
-	else
-		d->verdict.policy = policy_id(d->check->arena, &m);
-	return m.policy != NULL;
+	if (m.policy == NULL) {
+		deny_for_none(d, &set->by_action[POLICY_ALLOW]);
+		return false;
+	}
+	ledger_count(m.policy->ledger, m.rule);
+	d->verdict.policy = policy_id(d->check->arena, &m);
+	return true;
 }
 
 /* Doors */
@@ -376,6 +424,7 @@ static enum passage set_pass(struct decision *d, const struct policy_set *set, s
 	struct match m = policies_match(&set->by_action[POLICY_CUSTOM], r);
 
 	if (m.policy != NULL) {
+		ledger_count(m.policy->ledger, m.rule);
 		deny_by_custom(d, &m);
 		return REFUSED;
 	}

@@ -40,4 +40,11 @@ struct policy_index *policy_index_ref(struct policy_index *x);
 /* Drops one reference and clears the caller's pointer; *xp may be NULL already. */
 void policy_index_unref(struct policy_index **xp);
 
+struct policy;
+
+/* Every policy, by namespace and name. */
+void policy_index_visit(struct policy_index *x, void (*visit)(void *arg, const struct policy *p), void *arg);
+/* Policies that `last` had too, in the same shape (action, trial, number of rules), go on counting. */
+void policy_index_carry(struct policy_index *x, struct policy_index *last);
+
 #endif

@@ -347,6 +347,7 @@ struct policy *policy_compile(struct arena *arena, const struct trust_domains *d
 		.target = target_compile(arena, &doc->target),
 		.rules = arena_array(arena, struct rule, doc->rules.count),
 		.rule_count = doc->rules.count,
+		.ledger = ledger_create(arena, doc->rules.count, doc->dry_run),
 	};
 	for (size_t i = 0; i < doc->rules.count; i++)
 		rule_compile(&k, &doc->rules.items[i], doc->action, &p->rules[i]);

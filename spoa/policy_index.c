@@ -43,6 +43,11 @@ static struct trust_domains trust_domains_of(struct policy_index *x)
 	return (struct trust_domains){ items, count };
 }
 
+static int namespace_order(struct namespace_policies *a, struct namespace_policies *b)
+{
+	return slice_cmp(a->name, b->name);
+}
+
 /* By name inside a namespace, whatever file a document stands in (spec/README.md D12). */
 static int policy_order(const void *a, const void *b)
 {
@@ -136,6 +141,7 @@ struct policy_index *policy_index_create(const struct policy_mesh *mesh, struct 
 	policies_add(x, policies, policy_count);
 	authentications_add(x, authentications, authentication_count);
 	providers_open(x, keys);
+	HASH_SORT(x->namespaces, namespace_order);
 	return x;
 }
 
@@ -148,6 +154,7 @@ struct policy_index *policy_index_ref(struct policy_index *x)
 
 void policy_index_unref(struct policy_index **xp)
 {
+	struct namespace_policies *n, *next;
 	struct policy_index *x = *xp;
 
 	*xp = NULL;
@@ -158,10 +165,53 @@ void policy_index_unref(struct policy_index **xp)
 		return;
 	for (size_t i = 0; i < x->provider_count; i++)
 		jwks_source_close(&x->providers[i].keys);
+	HASH_ITER(hh, x->namespaces, n, next)
+		for (size_t i = 0; i < n->policy_count; i++)
+			ledger_free(n->policies[i]->ledger);
 	HASH_CLEAR(hh, x->namespaces);
 	arena_free(&x->arena);
 	object_wipe(x);
 	free(x);
+}
+
+/* What policies did */
+
+static bool same_shape(const struct policy *a, const struct policy *b)
+{
+	return a->action == b->action && a->dry_run == b->dry_run && a->rule_count == b->rule_count;
+}
+
+static struct policy *policy_find(struct namespace_policies *n, struct slice name)
+{
+	const struct policy key = { .name = name }, *wanted = &key;
+	struct policy **found = bsearch(&wanted, n->policies, n->policy_count, sizeof(*n->policies),
+					policy_order);
+
+	return found != NULL ? *found : NULL;
+}
+
+void policy_index_carry(struct policy_index *x, struct policy_index *last)
+{
+	struct namespace_policies *n, *next, *before;
+	struct policy *p;
+
+	HASH_ITER(hh, x->namespaces, n, next) {
+		before = namespace_find(last, n->name);
+		for (size_t i = 0; before != NULL && i < n->policy_count; i++) {
+			p = policy_find(before, n->policies[i]->name);
+			if (p != NULL && same_shape(p, n->policies[i]))
+				ledger_carry(n->policies[i]->ledger, p->ledger);
+		}
+	}
+}
+
+void policy_index_visit(struct policy_index *x, void (*visit)(void *arg, const struct policy *p), void *arg)
+{
+	struct namespace_policies *n, *next;
+
+	HASH_ITER(hh, x->namespaces, n, next)
+		for (size_t i = 0; i < n->policy_count; i++)
+			visit(arg, n->policies[i]);
 }
 
 /* Sets */

@@ -484,15 +484,25 @@ static bool rule_holds(const struct policy *p, const struct rule *rule, const st
 	       clause_holds(&rule->when, r);
 }
 
+bool policy_matches(const struct policy *p, const struct request *r, size_t *rule)
+{
+	for (size_t i = 0; i < p->rule_count; i++) {
+		if (rule_holds(p, &p->rules[i], r)) {
+			*rule = i;
+			return true;
+		}
+	}
+	return false;
+}
+
 struct match policies_match(const struct policy_list *list, const struct request *r)
 {
-	const struct policy *p;
+	struct match m;
 
 	for (size_t i = 0; i < list->count; i++) {
-		p = list->items[i];
-		for (size_t j = 0; j < p->rule_count; j++)
-			if (rule_holds(p, &p->rules[j], r))
-				return (struct match){ p, j };
+		m.policy = list->items[i];
+		if (policy_matches(m.policy, r, &m.rule))
+			return m;
 	}
 	return (struct match){ NULL, 0 };
 }

@@ -15,6 +15,7 @@
 #include "sallyport/object.h"
 #include "spoa/decision.h"
 #include "spoa/jwks.h"
+#include "spoa/ledger.h"
 #include "spoa/token_cache.h"
 
 #define KIND_POLICY_INDEX	KIND('P', 'I', 'D', 'X')
@@ -105,6 +106,7 @@ struct policy {
 	struct target target;
 	struct rule *rules;
 	size_t rule_count;
+	struct ledger *ledger;		/* in the index's arena; of any thread, unlike all else here */
 };
 
 /* Tokens */
@@ -219,6 +221,8 @@ struct match {
 };
 
 struct match policies_match(const struct policy_list *list, const struct request *r);
+/* The same of one policy. */
+bool policy_matches(const struct policy *p, const struct request *r, size_t *rule);
 
 /* For tests. */
 bool text_value_matches(const struct text_value *v, struct slice s, bool ignore_case);

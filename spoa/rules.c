@@ -143,6 +143,8 @@ struct rules *rules_create(struct resource_set *set, struct jwks_store *keys, st
 	if (last != NULL)
 		remember_former(r, last);
 	r->index = make_index(set, keys);
+	if (last != NULL)
+		policy_index_carry(r->index, last->index);
 	return r;
 }
 

@@ -76,6 +76,8 @@ static const struct admin_command commands[] = {
 	{ "show routes", NULL, "virtual hosts and their routes in order", false, run_show_routes },
 	{ "show clusters", NULL, "upstream clusters and their endpoints", false, run_show_clusters },
 	{ "show secrets", NULL, "certificates: status and validity, never a key", false, run_show_secrets },
+	{ "policies", "[NAMESPACE/NAME]", "how often each rule decided; what dry runs would have refused", false,
+	  ask_agent },
 	{ "jwks show", NULL, "issuers and their keys: where from, how old, what went wrong", false, ask_agent },
 	{ "jwks refresh", "[ISSUER]", "fetches keys now, whatever the timers say", true, ask_agent },
 	{ "show version", NULL, "the version", false, run_show_version },

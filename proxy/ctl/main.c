@@ -21,6 +21,8 @@ static const char usage[] =
 	"usage: sallyctl [-s SOCKET] [-o text|json] COMMAND ...\n"
 	"\n"
 	"  show info|counters|listeners|routes|clusters|secrets|version\n"
+	"  policies [NAMESPACE/NAME]\n"
+	"                    how often each rule decided, and what dry runs would have refused\n"
 	"  jwks show         issuers and their keys, as the agent has them\n"
 	"  jwks refresh [ISSUER]\n"
 	"                    has the agent fetch keys now\n"
