@@ -401,6 +401,45 @@ static void requests_do_not_cross_into_tcp(void **state)
 	unload(&l);
 }
 
+/* ---- the vectors of spec/gateway.md 17 that no other test has by its number ---- */
+
+static void vectors_of_https_servers(void **state)
+{
+	const struct chain *same, *c;
+	struct loaded l;
+
+	(void)state;
+	/* G16: two hosts of one server are one chain. */
+	load(&l, GW("gw", SERVER(443, "HTTPS", "[a.com, b.com]") SIMPLE("c")));
+	c = chain_for(&l, 443, "a.com");
+	assert_ptr_equal(c, chain_for(&l, 443, "b.com"));
+	assert_false(listener_is_misdirected(listener(&l, 443), c, SLICE("b.com"), &same));
+	unload(&l);
+
+	/* G25: a host twice, on two addresses. */
+	load(&l, GW("gw", NAMED("a", 443, "HTTPS", "[a.com]") "    bind: 10.0.0.1\n" SIMPLE("c") NAMED("b", 443, "HTTPS", "[a.com]") "    bind: 10.0.0.2\n" SIMPLE("c")));
+	assert_int_equal(l.s->listeners.count, 2);
+	for (size_t i = 0; i < 2; i++) {
+		c = listener_find_chain(l.s->listeners.items[i], SLICE("a.com"));
+		assert_ptr_equal(c->listener, l.s->listeners.items[i]);
+	}
+	unload(&l);
+
+	/* G31: beside a credential the CA comes from credentials alone. */
+	load(&l, GW("gw", SERVER(443, "HTTPS", "[a.com]") "    tls: {mode: MUTUAL, credentialName: c, caCertificates: /ca.pem}\n"));
+	c = chain_for(&l, 443, "a.com");
+	assert_null(c->tls_settings.client.ca_path.at);
+	assert_true(slice_eq(c->tls_settings.client.credential_name, SLICE("c-cacert")));
+	assert_told(&l, "caCertificates is ignored beside a credential");
+	unload(&l);
+
+	/* G32: a list of nothing we know is no list. */
+	load(&l, GW("gw", SERVER(443, "HTTPS", "[a.com]") "    tls: {mode: SIMPLE, credentialName: c, cipherSuites: [FOO]}\n"));
+	assert_null(chain_for(&l, 443, "a.com")->tls_settings.cipher_list.at);
+	assert_told(&l, "ignoring unknown ciphers FOO; none is left, the default list is in force");
+	unload(&l);
+}
+
 /* D4: https goes where the name is served, though it be by somebody behind us. */
 static void redirects_know_passthrough_servers(void **state)
 {
@@ -430,6 +469,7 @@ int main(void)
 		cmocka_unit_test(mesh_servers_show_the_proxys_own_certificate),
 		cmocka_unit_test(grpc_web_is_what_the_first_server_says),
 		cmocka_unit_test(requests_do_not_cross_into_tcp),
+		cmocka_unit_test(vectors_of_https_servers),
 		cmocka_unit_test(redirects_know_passthrough_servers),
 	};
 
