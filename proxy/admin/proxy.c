@@ -39,26 +39,33 @@ unsigned long proxy_sum(const struct proxy *p, size_t offset)
 	return sum;
 }
 
-/* Files and open sockets allow so many connections; the document may allow fewer. */
-static unsigned long connection_limit(const struct proxy_settings *settings)
+/* Descriptors for connections, both sides together. */
+static unsigned long connection_files(void)
 {
 	struct rlimit files;
-	unsigned long most = CONNECTIONS_MAX, reserved = FDS_RESERVED;
+	unsigned long reserved = FDS_RESERVED;
 
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-		if (files.rlim_cur / 2 < reserved)
-			reserved = files.rlim_cur / 2;
-		if ((files.rlim_cur - reserved) / 2 < most)
-			most = (files.rlim_cur - reserved) / 2;
-	}
-	if (settings->limits.max_connections > 0 && (unsigned long)settings->limits.max_connections > most)
-		log_warn("proxy", "maxConnections %lld needs more open files than this process may have: %lu",
-			 (long long)settings->limits.max_connections, most);
-	if (settings->limits.max_connections > 0 && (unsigned long)settings->limits.max_connections < most)
-		most = (unsigned long)settings->limits.max_connections;
-	return most;
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return 2 * CONNECTIONS_MAX;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+	if (files.rlim_cur / 2 < reserved)
+		reserved = files.rlim_cur / 2;
+	return files.rlim_cur - reserved;
+}
+
+/* Unless the document says how many downstream connections there may be, each finds a descriptor for
+ * one upstream. Who expects idle ones may ask for more, as far as descriptors go. */
+static unsigned long connection_limit(const struct proxy_settings *settings)
+{
+	unsigned long files = connection_files(), asked = (unsigned long)settings->limits.max_connections;
+
+	if (asked == 0)
+		return files / 2 < CONNECTIONS_MAX ? files / 2 : CONNECTIONS_MAX;
+	if (asked > files)
+		log_warn("proxy", "maxConnections %lu needs more open files than this process may have: %lu",
+			 asked, files);
+	return asked < files ? asked : files;
 }
 
 /* The first address that is not loopback: what x-forwarded-for says of clients on this host. */
