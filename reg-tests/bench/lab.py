@@ -54,6 +54,7 @@ spec:
   secrets: {directory: @folder@/secrets}
   admin: {socket: @folder@/@name@.sock}
   http: {http2: true}
+  limits: {maxConnections: 12000}
 ---
 """
 
