@@ -80,43 +80,13 @@ static bool retry_later(struct stream *s)
 	return true;
 }
 
-static void on_route_timeout(struct timer *t)
-{
-	struct stream *s = container_of(t, struct stream, timeout);
-
-	s->x.response_flags |= RESPONSE_FLAG_UT;
-	if (s->response_started) {
-		struct codec_stream *down = s->down;
-
-		stream_details(s, "response_timeout");
-		s->down = NULL;
-		codec_reset(down, RESET_LOCAL_RESET);
-		stream_done(s);
-		return;
-	}
-	count_up(&s->server->counters.upstream_failures, 1);
-	stream_answer(s, &(struct local_reply){
-		.status = 504, .body = SLICE("upstream request timeout"),
-		.details = "upstream_response_timeout", .flags = RESPONSE_FLAG_UT });
-}
-
-/* The route's clock runs from the complete request to the complete response. */
-static void start_timeout(struct stream *s)
-{
-	if (s->request_ended && s->route->timeout_ms > 0 && !timer_is_set(&s->timeout))
-		timer_set(worker_of(s), &s->timeout,
-			  worker_now_ms(worker_of(s)) + s->route->timeout_ms, on_route_timeout);
-}
-
 static void apply_route(struct stream *s)
 {
 	if (s->applied)
 		return;
 	s->applied = true;
 	route_apply_request(s->route, s->target, s->request, &s->x, s->arena);
-	if (s->route->timeout_ms > 0)
-		headers_set_id(&s->request->headers, HEADER_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
-			       slice_of(arena_printf(s->arena, "%lld", (long long)s->route->timeout_ms)));
+	stream_start_deadline(s);
 }
 
 static struct slice attempt_number(struct stream *s)
@@ -175,7 +145,8 @@ void stream_pick(struct stream *s)
 	s->attempts++;
 	apply_route(s);
 	headers_set_id(&s->request->headers, HEADER_X_ENVOY_ATTEMPT_COUNT, attempt_number(s));
-	start_timeout(s);
+	stream_start_timeout(s);
+	stream_tell_deadline(s);
 	stream_enter(s, STREAM_CONNECT);
 	s->pool_request = (struct pool_request){
 		.owner = s, .on_ready = on_pool_ready, .on_failed = on_pool_failed };
@@ -194,7 +165,7 @@ void attempt_end(struct stream *s, struct headers *trailers)
 		codec_send_end(s->up, trailers);
 	}
 	if (s->route != NULL && s->state != STREAM_ANSWER)
-		start_timeout(s);
+		stream_start_timeout(s);
 }
 
 static void forward_interim(struct stream *s, const struct message *m)

@@ -3,51 +3,8 @@
  * local_reply.c - responses of our own, byte for byte as spec/http.md 27 and 28 say. */
 #include <stdio.h>
 
+#include "proxy/http/grpc.h"
 #include "proxy/stream/stream_priv.h"
-
-static bool is_grpc(const struct message *request)
-{
-	struct slice type = request != NULL ? headers_value(&request->headers, HEADER_CONTENT_TYPE) : NO_SLICE;
-
-	return slice_eq(type, SLICE("application/grpc")) || slice_starts(type, SLICE("application/grpc+"));
-}
-
-/* spec/http.md 28 */
-static unsigned grpc_status(unsigned http_status)
-{
-	switch (http_status) {
-	case 400:	return 13;
-	case 401:	return 16;
-	case 403:	return 7;
-	case 404:	return 12;
-	case 429:
-	case 502:
-	case 503:
-	case 504:	return 14;
-	default:	return 2;
-	}
-}
-
-/* Bytes outside 0x20-0x7d and `%` as %XX. */
-static struct slice grpc_message(struct slice text, struct arena *a)
-{
-	static const char hex[] = "0123456789ABCDEF";
-	char *out = arena_alloc(a, 3 * text.len + 1);
-	size_t n = 0;
-
-	for (size_t i = 0; i < text.len; i++) {
-		unsigned char c = (unsigned char)text.at[i];
-
-		if (c >= 0x20 && c <= 0x7d && c != '%') {
-			out[n++] = (char)c;
-			continue;
-		}
-		out[n++] = '%';
-		out[n++] = hex[c >> 4];
-		out[n++] = hex[c & 15];
-	}
-	return slice_make(out, n);
-}
 
 static void add_fields(struct stream *s, struct message *m, const struct local_reply *r)
 {
@@ -64,14 +21,11 @@ static void add_fields(struct stream *s, struct message *m, const struct local_r
 }
 
 /* Trailers-only: 200, grpc-status, grpc-message, no body. */
-static void make_grpc(struct stream *s, struct message *m, const struct local_reply *r)
+static void make_grpc(struct message *m, const struct local_reply *r)
 {
 	m->status = 200;
 	headers_add_id(&m->headers, HEADER_CONTENT_TYPE, SLICE("application/grpc"));
-	headers_add_id(&m->headers, HEADER_GRPC_STATUS,
-		       slice_of(arena_printf(s->arena, "%u", grpc_status(r->status))));
-	if (r->body.len > 0)
-		headers_add_id(&m->headers, HEADER_GRPC_MESSAGE, grpc_message(r->body, s->arena));
+	grpc_set_status(m, r->grpc_status != 0 ? r->grpc_status : grpc_status_of(r->status), r->body);
 	m->framing = FRAMING_NONE;
 }
 
@@ -121,7 +75,7 @@ void stream_answer(struct stream *s, const struct local_reply *r)
 
 	attempt_cancel(s);
 	authz_check_cancel(&s->check);
-	timer_cancel(s->server->worker, &s->timeout);
+	stream_stop_deadlines(s);
 	stream_enter(s, STREAM_ANSWER);
 	s->x.response_flags |= r->flags;
 	stream_details(s, r->details);
@@ -132,8 +86,8 @@ void stream_answer(struct stream *s, const struct local_reply *r)
 	/* What follows a refused upgrade may be the other protocol's: nothing more is read as HTTP. */
 	*m = (struct message){ .version = HTTP_1_1, .close = s->request != NULL && s->request->upgrade };
 	headers_init(&m->headers, s->arena, 16);
-	if (is_grpc(s->request))
-		make_grpc(s, m, r);
+	if (grpc_is_request(s->request))
+		make_grpc(m, r);
 	else
 		make_plain(m, r);
 	add_fields(s, m, r);

@@ -140,7 +140,7 @@ void stream_done(struct stream *s)
 		return;
 	attempt_cancel(s);
 	authz_check_cancel(&s->check);
-	timer_cancel(w, &s->timeout);
+	stream_stop_deadlines(s);
 	timer_cancel(w, &s->idle);
 	for (unsigned i = 0; i < s->tried_count; i++)
 		endpoint_unref(&s->tried[i]);

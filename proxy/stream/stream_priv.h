@@ -67,7 +67,8 @@ struct stream {
 	struct slice answer_rest;		/* of a local reply's body, not taken yet */
 	struct slice answer_headers_set;	/* hdrs_bin of the verdict, for the response */
 
-	struct timer timeout;			/* of the route */
+	struct timer timeout;			/* of the route, from the end of the request */
+	struct timer deadline;			/* of the client: grpc-timeout, from its beginning */
 	struct timer backoff;			/* before the next attempt */
 	struct timer idle;
 	struct exchange x;
@@ -97,9 +98,18 @@ void attempt_cancel(struct stream *s);
 size_t attempt_send(struct stream *s, struct slice bytes);
 void attempt_end(struct stream *s, struct headers *trailers);
 
+/* deadline.c: the client's deadline starts with the first attempt, the route's clock with the end of the
+ * request; each may be called again. */
+void stream_start_deadline(struct stream *s);
+void stream_start_timeout(struct stream *s);
+/* Tells the endpoint how long is left. */
+void stream_tell_deadline(struct stream *s);
+void stream_stop_deadlines(struct stream *s);
+
 /* local_reply.c: a response of our own; ends the attempt. `body` is borrowed until the stream ends. */
 struct local_reply {
 	unsigned status;
+	unsigned grpc_status;			/* in gRPC; 0: what `status` stands for there */
 	struct slice body, content_type;	/* content_type absent: text/plain where there is a body */
 	const char *details;
 	uint32_t flags;				/* enum response_flag */

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * deadline.c - how long a request may take (spec/virtual-service.md 7.7): the route's timeout, from the
+ * complete request on, and the deadline that a gRPC client set itself, from the beginning of its call. */
+#include "proxy/http/grpc.h"
+#include "proxy/stream/stream_priv.h"
+
+static int64_t now_ms(const struct stream *s)
+{
+	return worker_now_ms(s->server->worker);
+}
+
+/* A response that has begun is cut: nothing else can be said in its place. */
+static void cut(struct stream *s)
+{
+	struct codec_stream *down = s->down;
+
+	s->x.response_flags |= RESPONSE_FLAG_UT;
+	stream_details(s, "response_timeout");
+	s->down = NULL;
+	if (down != NULL)
+		codec_reset(down, RESET_LOCAL_RESET);
+	stream_done(s);
+}
+
+static void expire(struct stream *s, unsigned grpc_status)
+{
+	if (s->response_started) {
+		cut(s);
+		return;
+	}
+	count_up(&s->server->counters.upstream_failures, 1);
+	stream_answer(s, &(struct local_reply){
+		.status = 504, .grpc_status = grpc_status, .body = SLICE("upstream request timeout"),
+		.details = "upstream_response_timeout", .flags = RESPONSE_FLAG_UT });
+}
+
+static void on_timeout(struct timer *t)
+{
+	expire(container_of(t, struct stream, timeout), 0);
+}
+
+static void on_deadline(struct timer *t)
+{
+	struct stream *s = container_of(t, struct stream, deadline);
+
+	count_up(&s->server->counters.grpc_deadlines, 1);
+	expire(s, GRPC_DEADLINE_EXCEEDED);
+}
+
+void stream_start_deadline(struct stream *s)
+{
+	int64_t ms = grpc_timeout_ms(headers_value(&s->request->headers, HEADER_GRPC_TIMEOUT));
+
+	if (ms > 0 && grpc_is_request(s->request))
+		timer_set(s->server->worker, &s->deadline, s->x.start_us / 1000 + ms, on_deadline);
+}
+
+void stream_start_timeout(struct stream *s)
+{
+	if (s->request_ended && s->route->timeout_ms > 0 && !timer_is_set(&s->timeout))
+		timer_set(s->server->worker, &s->timeout, now_ms(s) + s->route->timeout_ms, on_timeout);
+}
+
+/* Of the one that ends first, at least 1; for ever where there is none. */
+static int64_t time_left_ms(const struct stream *s)
+{
+	int64_t left = INT64_MAX, of_client;
+
+	if (s->route->timeout_ms > 0)
+		left = timer_is_set(&s->timeout) ? s->timeout.at_ms - now_ms(s) : s->route->timeout_ms;
+	of_client = timer_is_set(&s->deadline) ? s->deadline.at_ms - now_ms(s) : INT64_MAX;
+	left = of_client < left ? of_client : left;
+	return left > 0 ? left : 1;
+}
+
+void stream_tell_deadline(struct stream *s)
+{
+	struct headers *h = &s->request->headers;
+	int64_t left = time_left_ms(s);
+
+	if (left == INT64_MAX)
+		return;
+	headers_set_id(h, HEADER_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
+		       slice_of(arena_printf(s->arena, "%lld", (long long)left)));
+	if (grpc_is_request(s->request))
+		headers_set_id(h, HEADER_GRPC_TIMEOUT, grpc_timeout_text(left, s->arena));
+}
+
+void stream_stop_deadlines(struct stream *s)
+{
+	struct worker *w = s->server->worker;
+
+	timer_cancel(w, &s->timeout);
+	timer_cancel(w, &s->deadline);
+}
