@@ -24,6 +24,7 @@ PR_SET_PDEATHSIG = 1
 
 # The first lines of every configuration of a proxy; a case adds its own behind.
 NGINX = """
+load_module /usr/lib/nginx/modules/ngx_stream_module.so;
 daemon off; pid @folder@/@name@.pid; error_log @folder@/@name@.log;
 worker_processes 1; worker_rlimit_nofile 20000;
 events { worker_connections 16000; }
