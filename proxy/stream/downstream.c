@@ -11,6 +11,7 @@
 #include "proxy/net/client_hello.h"
 #include "proxy/net/socket.h"
 #include "proxy/stream/stream.h"
+#include "proxy/stream/tcp_session.h"
 #include "proxy/tls/peer_identity.h"
 
 #define LINGER_STALL_MS	30000	/* without a byte of the last response written */
@@ -21,6 +22,7 @@ enum phase {
 	PHASE_HANDSHAKE,
 	PHASE_PREFACE,		/* the first bytes will tell HTTP/2 from HTTP/1; timer: head of a request */
 	PHASE_HTTP,		/* timer: head of a request, or idle */
+	PHASE_TCP,		/* bytes are relayed; the session has timers of its own */
 	PHASE_LINGER,		/* our FIN is out or on its way; input is discarded */
 	PHASE_CLOSED,
 };
@@ -32,7 +34,8 @@ struct downstream {
 	struct listener *listener;		/* one count */
 	struct snapshot_use *use;		/* one count */
 	const struct chain *chain;		/* of `use` */
-	struct codec *codec;			/* owned */
+	struct codec *codec;			/* owned; HTTP */
+	struct tcp_session *session;		/* ends with this; TCP */
 	struct timer timer;
 	TAILQ_ENTRY(downstream) link;
 	enum phase phase;
@@ -40,6 +43,7 @@ struct downstream {
 	bool draining;
 	bool begun;				/* bytes came that may be a preface */
 	uint64_t id;
+	int64_t accepted_us;
 	size_t discarded;			/* while lingering */
 	uint64_t lingered_out;			/* bytes written when its timer was set */
 	struct sockaddr_storage peer, local;
@@ -78,7 +82,7 @@ static void bury(struct worker *w, struct grave *g)
 	worker_recycle(w, WORKER_DOWNSTREAM, d);
 }
 
-void downstream_close(struct downstream *d)
+static void end(struct downstream *d, bool abort)
 {
 	struct server *s = d->server;
 
@@ -87,14 +91,29 @@ void downstream_close(struct downstream *d)
 	d->phase = PHASE_CLOSED;
 	if (d->codec != NULL)
 		d->codec->ops->failed(d->codec, RESET_CONNECTION_TERMINATION);
+	if (d->session != NULL)
+		tcp_session_end(d->session);
 	timer_cancel(s->worker, &d->timer);
-	transport_close(&d->transport);
+	if (abort)
+		transport_abort(&d->transport);
+	else
+		transport_close(&d->transport);
 	TAILQ_REMOVE(&s->downstreams, d, link);
 	atomic_store_explicit(&s->counters.connections_active,
 		atomic_load_explicit(&s->counters.connections_active, memory_order_relaxed) - 1,
 		memory_order_relaxed);
 	server_connection_closed(s);
 	worker_bury(s->worker, &d->grave, bury);
+}
+
+void downstream_close(struct downstream *d)
+{
+	end(d, false);
+}
+
+void downstream_abort(struct downstream *d)
+{
+	end(d, true);
 }
 
 /* Time for our FIN to arrive; a peer that has said its last word is not waited for. */
@@ -341,6 +360,35 @@ static void start_http(struct downstream *d)
 		d->phase = PHASE_PREFACE;
 }
 
+static const struct chain *current_chain(const struct downstream *d);
+
+/* The session has timers and the transport's bytes from here on. A handshake may have outlived the
+ * snapshot that it began with: policies are asked by what serves now. */
+static void start_tcp(struct downstream *d)
+{
+	if (!d->use->current) {
+		d->chain = current_chain(d);
+		if (d->chain == NULL) {
+			downstream_close(d);
+			return;
+		}
+		snapshot_use_drop(&d->use);
+		d->use = snapshot_use_take(d->server->use);
+	}
+	set_timer(d, 0);
+	d->phase = PHASE_TCP;
+	d->session = tcp_session_create(d, d->use, d->chain, &d->transport);
+	tcp_session_start(d->session);
+}
+
+static void start_chain(struct downstream *d)
+{
+	if (d->chain->kind == CHAIN_TCP)
+		start_tcp(d);
+	else
+		start_http(d);
+}
+
 static void read_http(struct downstream *d)
 {
 	if (d->phase == PHASE_PREFACE)
@@ -351,10 +399,25 @@ static void read_http(struct downstream *d)
 
 /* TLS */
 
+/* A line in the access log for who named a server that is not there. */
+static void log_refused(struct downstream *d, bool no_chain)
+{
+	struct exchange x = { 0 };
+
+	if (!no_chain || d->server->on_stream_end == NULL)
+		return;
+	downstream_describe(d, &x);
+	x.response_flags = RESPONSE_FLAG_NR;
+	x.response_code_details = SLICE("filter_chain_not_found");
+	x.end_us = worker_now_us(d->server->worker);
+	d->server->on_stream_end(d->server, &x);
+}
+
 static void refuse(struct downstream *d, atomic_ulong *counter, const char *why)
 {
 	count_up(counter, 1);
 	log_debug("tls", "%.*s: %s: %s", SLICE_ARG(d->peer_text), why, d->hello.name);
+	log_refused(d, counter == &d->server->counters.tls_no_chain);
 	/* The hello is still unread in the kernel: closing makes an RST of it (gateway.md 10.3). */
 	downstream_close(d);
 }
@@ -377,12 +440,14 @@ static void choose_chain(struct downstream *d)
 
 	/* A listener that was closed meanwhile has no plan. */
 	d->chain = d->listener->plan != NULL ? listener_find_chain(d->listener->plan, name) : NULL;
-	if (d->chain == NULL || d->chain->kind != CHAIN_HTTP)
+	if (d->chain == NULL)
 		refuse(d, &d->server->counters.tls_no_chain, "no server for this name");
+	else if (d->chain->needs_mesh_alpn && !d->hello.offers_mesh)
+		refuse(d, &d->server->counters.tls_no_chain, "no mesh protocol is offered");
 	else if (d->chain->tls)
 		start_tls(d);
 	else
-		start_http(d);
+		start_chain(d);
 }
 
 static void peek_hello(struct downstream *d)
@@ -431,6 +496,9 @@ static void on_downstream_readable(void *owner)
 	case PHASE_LINGER:
 		discard_input(d);
 		break;
+	case PHASE_TCP:
+		tcp_session_downstream_event(d->session);
+		break;
 	case PHASE_HANDSHAKE:
 	case PHASE_CLOSED:
 		break;
@@ -461,13 +529,18 @@ static void on_downstream_connected(void *owner, enum outcome how)
 	if (SSL_session_reused(d->transport.ssl))
 		count_up(&d->server->counters.tls_resumed, 1);
 	d->identity = peer_identity_of(d->transport.ssl);
-	start_http(d);
+	start_chain(d);
 	read_http(d);
 }
 
 static void on_downstream_closed(void *owner)
 {
-	downstream_close(owner);
+	struct downstream *d = owner;
+
+	if (d->phase == PHASE_TCP)
+		tcp_session_downstream_event(d->session);
+	else
+		downstream_close(d);
 }
 
 static const struct transport_events transport_events = {
@@ -520,12 +593,13 @@ void downstream_accept(struct acceptor *a, int fd, const struct sockaddr_storage
 	d->id = s->next_connection_id++ * WORKERS_MAX + s->worker->id;
 	count_up(&s->counters.connections_active, 1);
 	TAILQ_INSERT_TAIL(&s->downstreams, d, link);
+	d->accepted_us = worker_now_us(s->worker);
 	transport_tune(fd, peer->ss_family);
 	transport_init(&d->transport, s->worker, fd, &transport_events, d);
 	name_addresses(d);
-	if (l->plan->sni == NULL && l->plan->plain != NULL && l->plan->plain->kind == CHAIN_HTTP) {
+	if (l->plan->sni == NULL && l->plan->plain != NULL) {
 		d->chain = l->plan->plain;
-		start_http(d);
+		start_chain(d);
 	} else {
 		d->phase = PHASE_HELLO;
 		set_timer(d, limits_of(d)->tls_handshake_ms);
@@ -547,10 +621,10 @@ static const struct chain *current_chain(const struct downstream *d)
 	if (plan == NULL)
 		return NULL;
 	if (d->transport.ssl == NULL)
-		return plan->plain;
+		return plan->plain != NULL && plan->plain->kind == CHAIN_HTTP ? plan->plain : NULL;
 	chain = listener_find_chain(plan, d->hello.name_len > 0 ?
 				    slice_make(d->hello.name, d->hello.name_len) : NO_SLICE);
-	if (chain == NULL || !chain->tls)
+	if (chain == NULL || !chain->tls || (d->chain != NULL && d->chain->kind != chain->kind))
 		return NULL;
 	return d->chain == NULL || tls_clients_same(&d->chain->tls_settings, &chain->tls_settings) ? chain : NULL;
 }
@@ -578,8 +652,13 @@ void downstream_describe(const struct downstream *d, struct exchange *x)
 
 	x->direct_remote_address = x->remote_address = d->peer_text;
 	x->local_address = d->local_text;
+	if (x->start_us == 0)
+		x->start_us = d->accepted_us;
+	x->start_wall_us = worker_wall_us(d->server->worker) -
+			   (worker_now_us(d->server->worker) - x->start_us);
 	x->connection_id = d->id;
-	x->protocol = d->codec->ops->name;
+	if (d->codec != NULL)
+		x->protocol = d->codec->ops->name;
 	if (d->hello.name_len > 0)
 		x->requested_server_name = slice_make(d->hello.name, d->hello.name_len);
 	if (t->ssl != NULL) {
@@ -649,7 +728,8 @@ void downstream_describe_peer(const struct downstream *d, struct check_request *
 		if (q->peer_id.at == NULL)
 			q->peer_cert = d->identity->der;
 	}
-	q->http_version = d->codec->ops->multiplexed ? SLICE("2.0") : SLICE("1.1");
+	if (d->codec != NULL)
+		q->http_version = d->codec->ops->multiplexed ? SLICE("2.0") : SLICE("1.1");
 	if (d->hello.name_len > 0)
 		q->sni = slice_make(d->hello.name, d->hello.name_len);
 }
@@ -663,7 +743,8 @@ void downstream_stream_ended(struct downstream *d, struct stream *s)
 
 void downstream_drain(struct downstream *d)
 {
-	if (d->draining || d->phase >= PHASE_LINGER)
+	/* Bytes that are relayed have no end of ours: they go on until both sides end, or the grace does. */
+	if (d->draining || d->phase >= PHASE_LINGER || d->phase == PHASE_TCP)
 		return;
 	d->draining = true;
 	if (d->codec != NULL)
@@ -676,6 +757,8 @@ void downstream_drain(struct downstream *d)
 
 void downstream_after_switch(struct downstream *d)
 {
+	if (d->phase == PHASE_TCP)
+		return;
 	if (d->phase == PHASE_HELLO && d->listener->plan != NULL) {
 		/* Nothing was chosen yet: its hello is answered by what serves now, from one snapshot. */
 		snapshot_use_drop(&d->use);

@@ -20,7 +20,7 @@ struct server *downstream_server(const struct downstream *d);
 /* What a new request is served by: the current snapshot, unless the listener or its chain is gone
  * from it; then the one the connection came by, and the connection ends after this request. */
 struct snapshot_use *downstream_use(struct downstream *d, const struct chain **chain);
-/* Fills in what the connection knows. */
+/* Fills in what the connection knows; x->start_us, where it is 0, with when it was accepted. */
 void downstream_describe(const struct downstream *d, struct exchange *x);
 /* Removes what clients may not say, adds what the proxy vouches for; x gets the client's address.
  * False: refused (x-forwarded-for beyond its bounds): answer 400. */
@@ -34,6 +34,8 @@ void downstream_stream_ended(struct downstream *d, struct stream *s);
 /* Ends after the requests in progress; at once when there are none. */
 void downstream_drain(struct downstream *d);
 void downstream_close(struct downstream *d);
+/* RST. */
+void downstream_abort(struct downstream *d);
 /* Another snapshot serves: a connection without a place in it drains. */
 void downstream_after_switch(struct downstream *d);
 struct downstream *downstream_next(struct downstream *d);

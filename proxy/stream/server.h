@@ -62,7 +62,18 @@ struct snapshot_use {
 	X(idle_timeouts, "connections or streams closed: idle") \
 	HTTP2_LIMITS(X) \
 	X(bytes_in, "request body bytes") \
-	X(bytes_out, "response body bytes")
+	X(bytes_out, "response body bytes") \
+	X(tcp_connections, "connections to be relayed (TCP, TLS)") \
+	X(tcp_active, "of them, those open") \
+	X(tcp_denied, "relayed connections closed: denied by policy") \
+	X(tcp_authz_failed, "relayed connections closed: the agent failed") \
+	X(tcp_no_endpoint, "relayed connections closed: no endpoint, or no such service") \
+	X(tcp_connect_failures, "relayed connections closed: the endpoint was not reached") \
+	X(tcp_idle_timeouts, "relayed connections closed: idle") \
+	X(tcp_max_durations, "relayed connections closed: maxConnectionDuration") \
+	X(tcp_no_pipe, "relayed connections that flowed through buffers: no pipe was free") \
+	X(tcp_bytes_in, "relayed bytes from clients") \
+	X(tcp_bytes_out, "relayed bytes to clients")
 
 struct server_counters {
 #define X(member, text) atomic_ulong member;

@@ -55,7 +55,6 @@ static void fill_exchange(struct stream *s)
 	struct worker *w = s->server->worker;
 
 	s->x.start_us = s->down->started_us != 0 ? s->down->started_us : worker_now_us(w);
-	s->x.start_wall_us = worker_wall_us(w) - (worker_now_us(w) - s->x.start_us);
 	downstream_describe(s->downstream, &s->x);
 }
 

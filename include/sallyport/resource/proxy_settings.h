@@ -58,7 +58,7 @@
 	X("maxStreamDuration",		stream_duration_ms,	SPAN, 0, 0, 604800000, FIELD_LATER)	/* 0: off */ \
 	X("connectTimeout",		connect_ms,		SPAN, 10000, 1, 3600000, 0) \
 	X("upstreamIdleTimeout",	upstream_idle_ms,	SPAN, 3600000, 1, 604800000, 0) \
-	X("tcpIdleTimeout",		tcp_idle_ms,		SPAN, 3600000, 0, 604800000, FIELD_LATER)	/* 0: off */ \
+	X("tcpIdleTimeout",		tcp_idle_ms,		SPAN, 3600000, 0, 604800000, 0)	/* 0: off */ \
 	X("drainTimeout",		drain_ms,		SPAN, 5000, 0, 86400000, 0)	/* at SIGTERM */ \
 	X("listenerDrainTimeout",	listener_drain_ms,	SPAN, 45000, 0, 86400000, FIELD_LATER)	/* of what a reload removed */ \
 	/* agent */ \
