@@ -19,6 +19,7 @@ SHOW(listeners)
 SHOW(routes)
 SHOW(clusters)
 SHOW(secrets)
+SHOW(tls)
 #undef SHOW
 
 static enum outcome run_show_version(const struct admin_request *r)
@@ -76,6 +77,7 @@ static const struct admin_command commands[] = {
 	{ "show routes", NULL, "virtual hosts and their routes in order", false, run_show_routes },
 	{ "show clusters", NULL, "upstream clusters and their endpoints", false, run_show_clusters },
 	{ "show secrets", NULL, "certificates: status and validity, never a key", false, run_show_secrets },
+	{ "show tls", NULL, "session ticket keys: age and rotation, never a key", false, run_show_tls },
 	{ "policies", "[NAMESPACE/NAME]", "how often each rule decided; what dry runs would have refused", false,
 	  ask_agent },
 	{ "jwks show", NULL, "issuers and their keys: where from, how old, what went wrong", false, ask_agent },

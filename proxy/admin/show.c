@@ -384,3 +384,8 @@ void show_secrets(const struct proxy *p, struct text *out, bool json)
 {
 	tls_store_show(p->secrets, out, json);
 }
+
+void show_tls(const struct proxy *p, struct text *out, bool json)
+{
+	tls_store_show_tickets(p->secrets, out, json);
+}

@@ -63,6 +63,7 @@ struct transport {
 	TAILQ_ENTRY(transport) flush_link;
 	bool resume_asked;
 	LIST_ENTRY(transport) resume_link;
+	unsigned long tls_code;		/* OpenSSL's, of the failure; 0: none of its own */
 	char tls_error[120];
 };
 

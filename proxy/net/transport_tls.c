@@ -93,6 +93,7 @@ static void keep_error(struct transport *t)
 
 	snprintf(t->tls_error, sizeof(t->tls_error), "TLS_error:%s",
 		 reason != NULL ? reason : "connection closed during handshake");
+	t->tls_code = code;
 	ERR_clear_error();
 }
 

@@ -42,6 +42,7 @@ struct downstream {
 	unsigned streams;			/* in progress */
 	bool draining;
 	bool begun;				/* bytes came that may be a preface */
+	int64_t handshake_until_ms;		/* TLS: the deadline */
 	uint64_t id;
 	int64_t accepted_us;
 	size_t discarded;			/* while lingering */
@@ -178,6 +179,20 @@ static void expire_preface(struct downstream *d)
 	d->codec->ops->expire(d->codec);
 }
 
+static void count_tls_failure(struct downstream *d, enum tls_failure which)
+{
+	struct server_counters *c = &d->server->counters;
+
+	count_up(&c->tls_failures, 1);
+	switch (which) {
+#define X(id, text) case TLS_FAILURE_##id: count_up(&c->id, 1); break;
+	TLS_FAILURES(X)
+#undef X
+	case TLS_FAILURE_COUNT:
+		break;
+	}
+}
+
 static void on_timer(struct timer *t)
 {
 	struct downstream *d = container_of(t, struct downstream, timer);
@@ -201,7 +216,7 @@ static void on_timer(struct timer *t)
 		return;
 	}
 	if (d->phase == PHASE_HANDSHAKE || d->phase == PHASE_HELLO)
-		count_up(&d->server->counters.tls_failures, 1);
+		count_tls_failure(d, TLS_FAILURE_tls_timeouts);
 	downstream_close(d);
 }
 
@@ -431,6 +446,7 @@ static void start_tls(struct downstream *d)
 		return;
 	}
 	d->phase = PHASE_HANDSHAKE;
+	timer_set(d->server->worker, &d->timer, d->handshake_until_ms, on_timer);
 	transport_accept_tls(&d->transport, ctx);
 }
 
@@ -468,7 +484,7 @@ static void peek_hello(struct downstream *d)
 		downstream_close(d);
 		return;
 	case CLIENT_HELLO_BAD:
-		count_up(&d->server->counters.tls_failures, 1);
+		count_tls_failure(d, TLS_FAILURE_tls_protocol_errors);
 		downstream_close(d);
 		return;
 	case CLIENT_HELLO_NOT_TLS:
@@ -520,7 +536,7 @@ static void on_downstream_connected(void *owner, enum outcome how)
 	struct downstream *d = owner;
 
 	if (how != OK) {
-		count_up(&d->server->counters.tls_failures, 1);
+		count_tls_failure(d, tls_failure_of(d->transport.tls_code));
 		log_debug("tls", "%.*s: %s", SLICE_ARG(d->peer_text), transport_error(&d->transport));
 		downstream_close(d);
 		return;
@@ -602,7 +618,9 @@ void downstream_accept(struct acceptor *a, int fd, const struct sockaddr_storage
 		start_chain(d);
 	} else {
 		d->phase = PHASE_HELLO;
-		set_timer(d, limits_of(d)->tls_handshake_ms);
+		d->handshake_until_ms = worker_now_ms(s->worker) + limits_of(d)->tls_handshake_ms;
+		set_timer(d, limits_of(d)->client_hello_ms < limits_of(d)->tls_handshake_ms ?
+			  limits_of(d)->client_hello_ms : limits_of(d)->tls_handshake_ms);
 	}
 }
 

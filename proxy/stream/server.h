@@ -16,6 +16,7 @@
 #include "proxy/net/socket.h"
 #include "proxy/net/worker.h"
 #include "proxy/snapshot/snapshot.h"
+#include "proxy/tls/failure.h"
 #include "proxy/tls/tls_set.h"
 #include "proxy/upstream/pool.h"
 #include "sallyport/resource/proxy_settings.h"
@@ -37,6 +38,7 @@ struct snapshot_use {
 	X(connections_refused, "accepted and closed: maxConnections") \
 	X(tls_handshakes, "TLS handshakes completed") \
 	X(tls_failures, "TLS handshakes failed") \
+	TLS_FAILURES(X) \
 	X(tls_resumed, "TLS sessions resumed") \
 	X(tls_no_chain, "connections closed: no server for the name") \
 	X(tls_no_secret, "connections closed: the secret is missing") \

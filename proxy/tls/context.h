@@ -2,8 +2,13 @@
  *
  * context.h - an SSL_CTX for one terminating server (spec/gateway.md 10, spec/http.md 30).
  *
+ * Sessions resume at the server that made them, as long as it asks the same of its clients, is set up the
+ *          same and shows certificates of the same names: all that is in the session id context. A renewed
+ *          certificate, a reload and another worker change nothing.
+ * Owner    the caller's; `keys` is borrowed for the life of the context.
  * Blocks   computes only. Thread: main; the context is then shared by all workers, read only.
- * Fails    NULL, and `why` says what is wrong with the certificate or key. */
+ * Fails    NULL, and `why` says what is wrong with the certificate or key. With a context, `why` may say
+ *          what it is served without (an OCSP response of no use), or is "". */
 #ifndef SALLYPORT_PROXY_TLS_CONTEXT_H
 #define SALLYPORT_PROXY_TLS_CONTEXT_H
 
@@ -19,7 +24,13 @@
 	"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
 #define TLS_DEFAULT_GROUPS	"X25519:P-256"
 
-SSL_CTX *tls_context_create(const struct tls_settings *t, const struct material *m, char *why,
-			    size_t why_bytes);
+struct ticket_keys;
+
+/* `server` tells servers apart, and stays as it is across reloads. `keys` NULL: sessions never resume. */
+SSL_CTX *tls_context_create(const struct tls_settings *t, const struct material *m, struct slice server,
+			    struct ticket_keys *keys, char *why, size_t why_bytes);
+
+/* The certificates that it serves, in the order of the settings; NULL after the last. Borrowed. */
+const X509 *tls_context_leaf(const SSL_CTX *ctx, unsigned index);
 
 #endif

@@ -18,8 +18,8 @@
 #define KEY_MODE_REFUSED	0007	/* readable by everyone: warned of */
 
 /* What is looked for, in this order (11.2). */
-static const struct { const char *certificate, *key; } pairs[] = {
-	{ "cert", "key" }, { "tls.crt", "tls.key" },
+static const struct { const char *certificate, *key, *staple; } pairs[] = {
+	{ "cert", "key", NULL }, { "tls.crt", "tls.key", "tls.ocsp-staple" },
 };
 
 /* Likewise of a client CA (11.3). */
@@ -42,8 +42,7 @@ struct search {
 	struct material *out;
 	struct material_pair *pair;	/* NULL: the client CA is looked for */
 	bool is_config_map;
-	void (*watch)(void *arg, const char *folder);
-	void *arg;
+	const struct material_watch *watch;
 };
 
 static struct slice without_scheme(struct slice name)
@@ -90,6 +89,7 @@ void material_fini(struct material *m)
 	for (size_t i = 0; i < TLS_CERTIFICATES_MAX; i++) {
 		wipe(&m->pairs[i].key);
 		text_fini(&m->pairs[i].certificate);
+		text_fini(&m->pairs[i].staple);
 	}
 	text_fini(&m->ca);
 	text_fini(&m->crl);
@@ -97,14 +97,16 @@ void material_fini(struct material *m)
 
 uint64_t material_digest(const struct material *m)
 {
-	uint64_t parts[2 * TLS_CERTIFICATES_MAX + 2];
+	uint64_t parts[3 * TLS_CERTIFICATES_MAX + 2];
+	size_t n = 0;
 
 	for (size_t i = 0; i < TLS_CERTIFICATES_MAX; i++) {
-		parts[2 * i] = hash_slice(text_slice(&m->pairs[i].certificate));
-		parts[2 * i + 1] = hash_slice(text_slice(&m->pairs[i].key));
+		parts[n++] = hash_slice(text_slice(&m->pairs[i].certificate));
+		parts[n++] = hash_slice(text_slice(&m->pairs[i].key));
+		parts[n++] = hash_slice(text_slice(&m->pairs[i].staple));
 	}
-	parts[2 * TLS_CERTIFICATES_MAX] = hash_slice(text_slice(&m->ca));
-	parts[2 * TLS_CERTIFICATES_MAX + 1] = hash_slice(text_slice(&m->crl));
+	parts[n++] = hash_slice(text_slice(&m->ca));
+	parts[n++] = hash_slice(text_slice(&m->crl));
 	return hash_bytes(parts, sizeof(parts));
 }
 
@@ -141,23 +143,10 @@ static void warn_of_mode(const char *path)
 		log_warn("tls", "%s: every user of this host can read the key: chmod 640 it", path);
 }
 
-/* The folder of a file, and where it really lies if it is a link. */
-static void watch_folder_of(const char *path, void (*watch)(void *arg, const char *folder), void *arg)
+static bool read_watched(const struct search *q, const char *path, struct text *out)
 {
-	char real[PATH_MAX], folder[PATH_MAX];
-	char *slash;
-
-	snprintf(folder, sizeof(folder), "%s", path);
-	slash = strrchr(folder, '/');
-	if (slash != NULL) {
-		*slash = '\0';
-		watch(arg, folder[0] != '\0' ? folder : "/");
-	}
-	if (realpath(path, real) != NULL && strcmp(real, path) != 0) {
-		slash = strrchr(real, '/');
-		*slash = '\0';
-		watch(arg, real);
-	}
+	q->watch->file(q->watch->arg, path);
+	return read_file(path, out);
 }
 
 /* ---- Secret and ConfigMap documents ---- */
@@ -184,6 +173,8 @@ static enum found pair_of_secret(struct search *q, const struct secret *secret)
 			continue;
 		text_add(&q->pair->certificate, certificate);
 		text_add(&q->pair->key, key);
+		if (pairs[p].staple != NULL)
+			text_add(&q->pair->staple, secret_value(secret, pairs[p].staple));
 		return FOUND_IT;
 	}
 	return broken(q, missing_keys(q));
@@ -234,20 +225,36 @@ static enum found in_documents(struct search *q, struct slice ns, struct slice n
 
 /* ---- the secrets directory ---- */
 
+static bool read_in(const struct search *q, const char *folder, const char *name, struct text *out, char *path)
+{
+	snprintf(path, PATH_MAX, "%s/%s", folder, name);
+	return read_watched(q, path, out);
+}
+
+/* A file that is there and cannot be read must not count as none. */
+static enum found unreadable(struct search *q, const char *path)
+{
+	char why[256];
+
+	snprintf(why, sizeof(why), "%.200s: %s", path, strerror(errno));
+	return broken(q, why);
+}
+
 static enum found pair_in_folder(struct search *q, const char *folder)
 {
 	char path[PATH_MAX];
 
 	for (size_t p = 0; p < COUNT_OF(pairs); p++) {
-		snprintf(path, sizeof(path), "%s/%s", folder, pairs[p].certificate);
-		if (!read_file(path, &q->pair->certificate))
+		if (!read_in(q, folder, pairs[p].certificate, &q->pair->certificate, path) ||
+		    !read_in(q, folder, pairs[p].key, &q->pair->key, path)) {
+			if (errno == EACCES)
+				return unreadable(q, path);
 			continue;
-		watch_folder_of(path, q->watch, q->arg);
-		snprintf(path, sizeof(path), "%s/%s", folder, pairs[p].key);
-		if (!read_file(path, &q->pair->key))
-			continue;
-		watch_folder_of(path, q->watch, q->arg);
+		}
 		warn_of_mode(path);
+		if (pairs[p].staple != NULL &&
+		    !read_in(q, folder, pairs[p].staple, &q->pair->staple, path) && errno != ENOENT)
+			log_warn("tls", "%s: %s; served without it", path, strerror(errno));
 		snprintf(q->out->source, sizeof(q->out->source), "%s", folder);
 		return FOUND_IT;
 	}
@@ -256,21 +263,16 @@ static enum found pair_in_folder(struct search *q, const char *folder)
 
 static enum found ca_in_folder(struct search *q, const char *folder)
 {
-	char path[PATH_MAX], why[256];
+	char path[PATH_MAX];
 
 	for (size_t p = 0; p < COUNT_OF(bundles); p++) {
-		snprintf(path, sizeof(path), "%s/%s", folder, bundles[p].ca);
-		if (!read_file(path, &q->out->ca))
+		if (!read_in(q, folder, bundles[p].ca, &q->out->ca, path)) {
+			if (errno == EACCES)
+				return unreadable(q, path);
 			continue;
-		watch_folder_of(path, q->watch, q->arg);
-		snprintf(path, sizeof(path), "%s/%s", folder, bundles[p].crl);
-		/* A list that is there and cannot be read must not count as none. */
-		if (!read_file(path, &q->out->crl) && errno != ENOENT) {
-			snprintf(why, sizeof(why), "%.200s: %s", path, strerror(errno));
-			return broken(q, why);
 		}
-		if (q->out->crl.len > 0)
-			watch_folder_of(path, q->watch, q->arg);
+		if (!read_in(q, folder, bundles[p].crl, &q->out->crl, path) && errno != ENOENT)
+			return unreadable(q, path);
 		return FOUND_IT;
 	}
 	/* The Secret exists: there is no fall-back (11.3). */
@@ -283,7 +285,7 @@ static enum found in_folder(struct search *q, const char *folder)
 
 	if (strstr(folder, "/../") != NULL || (len >= 3 && strcmp(folder + len - 3, "/..") == 0))
 		return FOUND_NOTHING;
-	q->watch(q->arg, folder);
+	q->watch->folder(q->watch->arg, folder);
 	return q->pair != NULL ? pair_in_folder(q, folder) : ca_in_folder(q, folder);
 }
 
@@ -355,8 +357,7 @@ static bool search_all(struct search *q, struct slice ns, struct slice gateway_n
 
 static bool read_path(struct search *q, struct slice path, struct text *out)
 {
-	watch_folder_of(path.at, q->watch, q->arg);
-	if (read_file(path.at, out))
+	if (read_watched(q, path.at, out))
 		return true;
 	snprintf(q->out->problem, sizeof(q->out->problem), "%.200s: %s", path.at, strerror(errno));
 	return false;
@@ -370,7 +371,7 @@ static bool read_pair(struct search *q, const struct tls_settings *t, const stru
 		broken(q, "the server names no certificate");
 		return false;
 	}
-	watch_folder_of(c->key_path.at, q->watch, q->arg);
+	q->watch->file(q->watch->arg, c->key_path.at);	/* also while the certificate is missing */
 	snprintf(q->out->source, sizeof(q->out->source), "%s", c->certificate_path.at);
 	if (!read_path(q, c->certificate_path, &q->pair->certificate) || !read_path(q, c->key_path, &q->pair->key))
 		return false;
@@ -397,9 +398,9 @@ static bool read_ca(struct search *q, const struct tls_settings *t)
 }
 
 bool material_read(const struct snapshot *s, const struct tls_settings *t, struct material *out,
-		   void (*watch)(void *arg, const char *folder), void *arg)
+		   const struct material_watch *watch)
 {
-	struct search q = { .snapshot = s, .out = out, .watch = watch, .arg = arg };
+	struct search q = { .snapshot = s, .out = out, .watch = watch };
 
 	*out = (struct material){ 0 };
 	for (unsigned i = 0; i < t->certificate_count; i++) {

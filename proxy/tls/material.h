@@ -14,6 +14,7 @@
 
 struct material_pair {
 	struct text certificate, key;	/* PEM */
+	struct text staple;		/* OCSP response in DER; empty: none */
 };
 
 struct material {
@@ -23,9 +24,16 @@ struct material {
 	char problem[256];		/* why there is none; "" when complete */
 };
 
-/* True: all of it is there (not yet parsed). Every folder that was looked at is told to `watch`. */
+/* Is told what matters, each before it is read, so that no change falls between. */
+struct material_watch {
+	void (*folder)(void *arg, const char *path);	/* what appears in it, or that it appears itself */
+	void (*file)(void *arg, const char *path);	/* it, and every link on the way to it */
+	void *arg;
+};
+
+/* True: all of it is there (not yet parsed). */
 bool material_read(const struct snapshot *s, const struct tls_settings *t, struct material *out,
-		   void (*watch)(void *arg, const char *folder), void *arg);
+		   const struct material_watch *watch);
 void material_fini(struct material *m);
 /* Of all its bytes: has anything changed? */
 uint64_t material_digest(const struct material *m);

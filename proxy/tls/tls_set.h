@@ -44,5 +44,7 @@ SSL_CTX *tls_set_context(const struct tls_set *t, uint32_t slot);
 
 /* `show secrets`: a table of observability.md 10 (secret) as text, or JSON. Never a key. */
 void tls_store_show(const struct tls_store *store, struct text *out, bool json);
+/* `show tls`: the keys of session tickets, of which only the age is told. */
+void tls_store_show_tickets(const struct tls_store *store, struct text *out, bool json);
 
 #endif

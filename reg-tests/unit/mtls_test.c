@@ -205,7 +205,7 @@ static const char *shake(SSL_CTX *server, X509 *cert, EVP_PKEY *key, struct peer
 static SSL_CTX *serve(const struct demand *d)
 {
 	char why[300] = "";
-	SSL_CTX *ctx = tls_context_create(&d->settings, &d->material, why, sizeof(why));
+	SSL_CTX *ctx = tls_context_create(&d->settings, &d->material, SLICE("test"), NULL, why, sizeof(why));
 
 	if (ctx == NULL)
 		fail_msg("%s", why);
@@ -328,7 +328,7 @@ static void broken_material_serves_nobody(void **state)
 			text_clear(&d.material.ca);
 		text_add(&d.material.ca, pem.len > 0 && pem.at[0] == '+' ? slice_from(pem, 1) : pem);
 		text_add(&d.material.crl, slice_of(rows[i].crl));
-		assert_null(tls_context_create(&d.settings, &d.material, why, sizeof(why)));
+		assert_null(tls_context_create(&d.settings, &d.material, SLICE("test"), NULL, why, sizeof(why)));
 		if (strstr(why, rows[i].why) != why)
 			fail_msg("row %zu: %s", i, why);
 		material_fini(&d.material);

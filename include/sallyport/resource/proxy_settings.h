@@ -46,8 +46,9 @@
 	X("maxStreamsPerConnection",	connection_streams,	COUNT, 10000, 1, 1000000000, 0) \
 	X("http2DrainGrace",		http2_drain_grace_ms,	SPAN, 5000, 0, 3600000, 0) \
 	/* times */ \
-	X("clientHelloTimeout",		client_hello_ms,	SPAN, 15000, 100, 3600000, FIELD_LATER) \
+	X("clientHelloTimeout",		client_hello_ms,	SPAN, 15000, 100, 3600000, 0) \
 	X("tlsHandshakeTimeout",	tls_handshake_ms,	SPAN, 15000, 100, 3600000, 0) \
+	X("ticketKeyRotation",		ticket_key_rotation_ms,	SPAN, 43200000, 1000, 302400000, 0)	/* T-80; twice: RFC 8446's 7 days */ \
 	X("requestHeaderTimeout",	request_header_ms,	SPAN, 60000, 0, 3600000, 0)	/* 0: off */ \
 	X("requestTimeout",		request_ms,		SPAN, 0, 0, 86400000, FIELD_LATER)	/* whole request; 0: off */ \
 	X("streamIdleTimeout",		stream_idle_ms,		SPAN, 300000, 0, 86400000, 0)	/* 0: off */ \
