@@ -86,11 +86,11 @@ static const struct field http_fields[] = {
 	FIELD(struct connection_pool, "idleTimeout", http_idle_timeout_ms, decode_duration,
 	      FIELD_OPTIONAL),
 	FIELD_ARG(struct connection_pool, "h2UpgradePolicy", h2_upgrade, decode_enum,
-		  FIELD_LATER, h2_upgrade_names),
+		  FIELD_OPTIONAL, h2_upgrade_names),
 	FIELD(struct connection_pool, "useClientProtocol", use_client_protocol, decode_bool,
-	      FIELD_LATER),
+	      FIELD_OPTIONAL),
 	FIELD(struct connection_pool, "maxConcurrentStreams", max_concurrent_streams,
-	      decode_limit, FIELD_LATER),
+	      decode_limit, FIELD_OPTIONAL),
 	{ "http2KeepAlive", decode_struct, 0, FIELD_LATER, http2_keepalive_fields },
 	FIELDS_END
 };

@@ -128,6 +128,8 @@ struct codec_events {
 	/* The connection is of no more use: to be closed once what is queued was written. `lingering`:
 	 * shut down the write side, then discard input for the delayed-close time (spec 24.5). */
 	void (*on_close)(void *connection, bool lingering);
+	/* HTTP/2 client: can_open() is true after it was not. Not from inside another event. */
+	void (*on_room)(void *connection);
 	/* HTTP/2: the peer went beyond it; to be counted. May be NULL. */
 	void (*on_limit)(void *connection, enum http2_limit which);
 };
@@ -176,6 +178,7 @@ struct codec_ops {
 	struct codec_stream *(*open)(struct codec *c, void *owner, const struct stream_events *events,
 				     struct arena *arena);
 	bool (*can_open)(const struct codec *c);	/* client: reusable for another request */
+	bool (*is_idle)(const struct codec *c);	/* client: no stream is in progress */
 
 	/* Queues the head; never refused (the output buffer grows for heads). A server's status 1xx is
 	 * an interim one, but for 101. `end`: nothing follows. The codec writes framing fields itself (from
@@ -221,9 +224,15 @@ struct codec *http1_server(struct transport *t, const struct codec_settings *set
 struct codec *http1_client(struct transport *t, const struct codec_settings *settings,
 			   const struct codec_events *events, void *connection);
 
-/* HTTP/2 (http2.c), server role: `preface` and all that follows is still to be fed. */
+/* HTTP/2 (http2.c). Server: the preface and all that follows is still to be fed. */
 struct codec *http2_server(struct transport *t, const struct codec_settings *settings,
 			   const struct codec_events *events, void *connection);
+
+/* The preface is queued at once. `streams_max`: so many at a time, or what the server allows. */
+struct codec *http2_client(struct transport *t, const struct codec_settings *settings,
+			   const struct codec_events *events, void *connection, uint32_t streams_max);
+/* How many the server allows at a time; 0: it did not say yet. */
+uint32_t http2_streams_of_peer(const struct codec *c);
 
 /* How far `bytes` agree with the 24 bytes that HTTP/2 begins with. */
 enum preface { PREFACE_OTHER, PREFACE_MORE, PREFACE_HTTP2 };

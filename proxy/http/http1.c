@@ -614,6 +614,11 @@ static void drain(struct codec *c)
 		close_connection(h, c->is_server);
 }
 
+static bool is_idle(const struct codec *c)
+{
+	return !((const struct http1 *)c)->live;
+}
+
 static bool can_open(const struct codec *c)
 {
 	const struct http1 *h = (const struct http1 *)c;
@@ -681,6 +686,7 @@ static const struct codec_ops http1_ops = {
 	.is_within = is_within,
 	.open = open_attempt,
 	.can_open = can_open,
+	.is_idle = is_idle,
 	.send_head = http1_send_head,
 	.send_data = http1_send_data,
 	.send_end = http1_send_end,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The HTTP/2 codec: one library session a connection, many streams, each with its own owner. What
- * only one role does is in http2_server.c (spec/http.md 10, 17, 18). */
+ * only one role does is in http2_server.c and http2_client.c (spec/http.md 10, 17, 18). */
 #include "proxy/http/http2_priv.h"
 
 #include "proxy/net/worker.h"
@@ -33,7 +33,22 @@ struct http2_stream *http2_stream_create(struct http2 *h)
 	s->stream.codec = &h->codec;
 	LIST_INSERT_HEAD(&h->streams, s, link);
 	h->stream_count++;
+	h->idle_due = false;
 	return s;
+}
+
+static void close_connection(struct http2 *h, bool lingering);
+
+/* Not while the library reads: a connection that closes takes the input along. */
+static void tell_idle(struct http2 *h)
+{
+	if (!h->idle_due || h->stream_count > 0 || h->closing)
+		return;
+	h->idle_due = false;
+	if (h->ending)
+		close_connection(h, false);
+	else
+		h->codec.events->on_idle(h->codec.connection);
 }
 
 /* Freed when neither the owner nor the library knows it any more. */
@@ -48,8 +63,34 @@ void http2_release(struct http2_stream *s)
 	buffer_release(worker_of(h), &s->in);
 	LIST_REMOVE(s, link);
 	worker_recycle(worker_of(h), WORKER_HTTP2_STREAM, s);
-	if (--h->stream_count == 0 && !h->closing)
-		h->codec.events->on_idle(h->codec.connection);
+	if (--h->stream_count > 0)
+		return;
+	h->idle_due = true;
+	if (!h->busy)
+		tell_idle(h);
+}
+
+void http2_forget(struct http2_stream *s)
+{
+	struct http2 *h = http2_of(s);
+
+	s->closed = true;
+	if (!s->is_open)
+		return;
+	s->is_open = false;
+	h->streams_open--;
+	h->room_due = true;
+}
+
+/* The owner took so much of the stream's window; a client has given back the connection's before. */
+static void give_back(struct http2_stream *s, size_t bytes)
+{
+	nghttp2_session *session = http2_of(s)->session;
+
+	if (s->stream.codec->is_server)
+		nghttp2_session_consume(session, s->id, bytes);
+	else
+		nghttp2_session_consume_stream(session, s->id, bytes);
 }
 
 /* What was read and is not wanted any more gives its window back. */
@@ -60,7 +101,7 @@ static void drop_input(struct http2_stream *s)
 
 	if (held == 0)
 		return;
-	nghttp2_session_consume(h->session, s->id, held);
+	give_back(s, held);
 	buffer_release(worker_of(h), &s->in);
 }
 
@@ -68,11 +109,20 @@ void http2_wait_for_room(struct http2_stream *s)
 {
 	struct http2 *h = http2_of(s);
 
-	if (s->stalled_ms != 0)
+	/* A server may let an upload wait: that is for the timeouts of the request to judge. */
+	if (s->stalled_ms != 0 || !h->codec.is_server)
 		return;
 	s->stalled_ms = worker_now_ms(worker_of(h));
 	if (h->stall_due_ms == 0)
 		h->stall_due_ms = s->stalled_ms + HTTP2_STALL_MS;
+}
+
+static void cut_off(struct http2_stream *s, uint32_t code)
+{
+	if (s->closed || s->cut)
+		return;
+	s->cut = true;
+	nghttp2_submit_rst_stream(http2_of(s)->session, NGHTTP2_FLAG_NONE, s->id, code);
 }
 
 void http2_let_go(struct http2_stream *s)
@@ -85,11 +135,15 @@ void http2_let_go(struct http2_stream *s)
 	s->offered = NO_SLICE;
 	drop_input(s);
 	s->stalled_ms = 0;
+	s->late_trailers = NULL;
 	if (s->ended && !s->end_sent && !s->closed)
 		http2_wait_for_room(s);	/* its last frames are still to leave */
-	/* The response is over before the request is: no more of it, please (RFC 9113 8.1). */
-	if (s->end_sent && !s->input_ended && !s->closed)
-		nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
+	/* The response is over before the request is: no more of it, please (RFC 9113 8.1), or: no more
+	 * of it will come. */
+	if (h->codec.is_server && s->end_sent && !s->input_ended)
+		cut_off(s, NGHTTP2_NO_ERROR);
+	else if (!h->codec.is_server && !(s->ended && s->input_ended))
+		cut_off(s, NGHTTP2_CANCEL);
 	http2_release(s);
 }
 
@@ -103,10 +157,7 @@ static void tell_reset(struct http2_stream *s, enum reset_reason why, const char
 
 void http2_reset(struct http2_stream *s, uint32_t code, enum reset_reason why, const char *detail)
 {
-	struct http2 *h = http2_of(s);
-
-	if (!s->closed)
-		nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, s->id, code);
+	cut_off(s, code);
 	tell_reset(s, why, detail);
 }
 
@@ -117,12 +168,14 @@ static void fail_streams(struct http2 *h, enum reset_reason why, const char *det
 	struct http2_stream *s, *next;
 
 	for (s = LIST_FIRST(&h->streams); s != NULL; s = next) {
-		next = LIST_NEXT(s, link);
-		s->closed = true;
-		if (s->owned)
+		s->held++;
+		http2_forget(s);
+		/* A response that came whole is still for its owner to take, if only the bytes end. */
+		if (!h->ending || !s->input_ended)
 			tell_reset(s, why, detail);
-		else
-			http2_release(s);
+		next = LIST_NEXT(s, link);
+		s->held--;
+		http2_release(s);
 	}
 }
 
@@ -133,6 +186,15 @@ static void close_connection(struct http2 *h, bool lingering)
 	h->closing = true;
 	timer_cancel(worker_of(h), &h->timer);
 	h->codec.events->on_close(h->codec.connection, lingering);
+}
+
+/* Client: no further byte will come. What is complete is still delivered. */
+static void end_of_input(struct http2 *h, enum reset_reason why)
+{
+	h->ending = true;
+	fail_streams(h, why, NULL);
+	if (h->stream_count == 0)
+		close_connection(h, false);
 }
 
 /* GOAWAY written by hand: the library may be past writing one, and frames are only ever queued whole. */
@@ -304,8 +366,21 @@ static void settle(struct http2 *h)
 		return;
 	if (nghttp2_session_want_read(h->session) || nghttp2_session_want_write(h->session))
 		return;
+	if (!h->codec.is_server) {
+		end_of_input(h, RESET_PROTOCOL_ERROR);
+		return;
+	}
 	close_connection(h, true);
 	fail_streams(h, RESET_PROTOCOL_ERROR, protocol_error);
+}
+
+/* Client: requests may wait for the streams that have ended. */
+static void tell_room(struct http2 *h)
+{
+	if (!h->room_due || h->closing || !http2_can_open(&h->codec))
+		return;
+	h->room_due = false;
+	h->codec.events->on_room(h->codec.connection);
 }
 
 void http2_run_output(struct http2 *h)
@@ -318,6 +393,8 @@ void http2_run_output(struct http2 *h)
 	wake_hungry(h);
 	settle(h);
 	arm(h);
+	tell_idle(h);
+	tell_room(h);
 }
 
 /* ---- input ---- */
@@ -338,24 +415,40 @@ static void offer(struct http2_stream *s)
 		}
 		s->stream.bytes_in += taken;
 		buffer_consume(worker_of(h), &s->in, taken);
-		nghttp2_session_consume(h->session, s->id, taken);
+		give_back(s, taken);
 	}
 	if (buffer_len(&s->in) > 0 || !s->input_ended || s->end_told)
 		return;
 	s->end_told = true;
+	s->held++;
 	s->stream.events->on_end(s->stream.owner, s->trailers);
+	s->held--;
+	if (!h->codec.is_server)
+		http2_let_go(s);
 }
 
 static void input_end(struct http2_stream *s)
 {
+	if (!s->head_told && !s->stream.codec->is_server) {	/* no response at all */
+		http2_reset(s, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL_ERROR, protocol_error);
+		return;
+	}
 	s->input_ended = true;
 	if (!s->owned || !s->head_told)
 		return;
-	if (s->message->framing == FRAMING_LENGTH && s->received != s->message->content_length) {
+	if (!s->bodyless && s->message->framing == FRAMING_LENGTH &&
+	    s->received != s->message->content_length) {
 		http2_reset(s, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL_ERROR, "http2.content_length_mismatch");
 		return;
 	}
 	offer(s);
+}
+
+/* More than was announced, or anything where nothing may come. */
+static bool exceeds_length(const struct http2_stream *s)
+{
+	return (s->bodyless && s->received > 0) ||
+	       (s->message->framing == FRAMING_LENGTH && s->received > s->message->content_length);
 }
 
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t len,
@@ -367,19 +460,23 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	(void)flags;
 	if (s == NULL || !s->owned || !s->head_told) {
 		nghttp2_session_consume(session, id, len);
+		if (s != NULL && !h->codec.is_server)
+			http2_reset(s, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL_ERROR, protocol_error);
 		return 0;
 	}
 	s->received += len;
-	if (s->message->framing == FRAMING_LENGTH && s->received > s->message->content_length) {
+	if (exceeds_length(s)) {
 		nghttp2_session_consume(session, id, len);
 		http2_reset(s, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL_ERROR, "http2.content_length_mismatch");
 		return 0;
 	}
+	if (!h->codec.is_server)
+		nghttp2_session_consume_connection(session, len);
 	if (buffer_len(&s->in) == 0) {	/* straight from the frame */
 		size_t taken = s->stream.events->on_data(s->stream.owner, slice_make((const char *)data, len));
 
 		must(taken <= len);
-		nghttp2_session_consume(session, id, s->owned ? taken : len);
+		give_back(s, s->owned ? taken : len);
 		if (!s->owned)
 			return 0;
 		s->stream.bytes_in += taken;
@@ -397,13 +494,13 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 
 	if (frame->hd.type != NGHTTP2_HEADERS)
 		return 0;
-	if (frame->headers.cat == NGHTTP2_HCAT_HEADERS) {
-		if (s != NULL && s->owned)
-			http2_begin_trailers(s);
+	if (frame->headers.cat != NGHTTP2_HCAT_HEADERS)
+		s = h->role->begin(h, s, frame->hd.stream_id);
+	if (s == NULL || !s->owned)
 		return 0;
-	}
-	s = h->role->begin(h, s, frame->hd.stream_id);
-	if (s != NULL && s->owned)
+	if (s->head_told)
+		http2_begin_trailers(s);
+	else
 		h->role->begin_head(s);
 	return 0;
 }
@@ -452,6 +549,14 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 	return 0;
 }
 
+/* Client. What the server did not look at, also by its GOAWAY, may be sent again elsewhere. */
+static enum reset_reason close_reason(const struct http2_stream *s, uint32_t code)
+{
+	if (code == NGHTTP2_REFUSED_STREAM || !s->head_left)
+		return RESET_REMOTE_REFUSED;
+	return s->remote_reset ? RESET_REMOTE_RESET : RESET_PROTOCOL_ERROR;
+}
+
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *arg)
 {
 	struct http2_stream *s = nghttp2_session_get_stream_user_data(session, id);
@@ -461,7 +566,13 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 		return 0;
 	nghttp2_session_set_stream_user_data(session, id, NULL);
 	http2_watch_close(h, s);
-	s->closed = true;
+	http2_forget(s);
+	if (!h->codec.is_server) {
+		if (!s->input_ended)
+			tell_reset(s, close_reason(s, code), NULL);
+		http2_release(s);
+		return 0;
+	}
 	if (s->owned && !(s->end_sent && !s->remote_reset)) {
 		if (s->remote_reset)
 			tell_reset(s, code == NGHTTP2_REFUSED_STREAM ? RESET_REMOTE_REFUSED : RESET_REMOTE_RESET,
@@ -482,12 +593,14 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 	http2_watch_frame_sent(h, frame);
 	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
 		count_limit(h, HTTP2_LIMIT_http2_protocol_errors);	/* the library's finding */
+	if (s != NULL && !h->codec.is_server && frame->hd.type == NGHTTP2_HEADERS && !s->head_left)
+		http2_head_left(s);
 	if (s == NULL || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
 	    (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS))
 		return 0;
 	s->end_sent = true;
-	if (!s->owned && !s->input_ended)
-		nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_NO_ERROR);
+	if (h->codec.is_server && !s->owned && !s->input_ended)
+		cut_off(s, NGHTTP2_NO_ERROR);
 	return 0;
 }
 
@@ -535,7 +648,7 @@ static void feed(struct codec *c)
 	}
 	if (used < 0)
 		http2_trip(h, HTTP2_LIMIT_http2_protocol_errors);
-	if (h->limits.streams_opened >= c->settings->connection_streams && !h->draining)
+	if (c->is_server && h->limits.streams_opened >= c->settings->connection_streams && !h->draining)
 		drain(c);
 	watch_head(h);
 	if (settle_limit(h))
@@ -552,14 +665,19 @@ static void failed(struct codec *c, enum reset_reason why)
 	struct http2 *h = http2_from(c);
 
 	h->closing = true;	/* the connection knows */
+	h->ending = false;
 	timer_cancel(worker_of(h), &h->timer);
-	fail_streams(h, why, downstream_gone);
+	fail_streams(h, why, c->is_server ? downstream_gone : NULL);
 }
 
 static void eof(struct codec *c)
 {
 	struct http2 *h = http2_from(c);
 
+	if (!c->is_server) {
+		end_of_input(h, RESET_CONNECTION_TERMINATION);
+		return;
+	}
 	close_connection(h, false);
 	fail_streams(h, RESET_CONNECTION_TERMINATION, downstream_gone);
 }
@@ -598,6 +716,11 @@ static bool is_within(const struct codec *c)
 	return false;
 }
 
+static bool is_idle(const struct codec *c)
+{
+	return http2_from(c)->stream_count == 0;
+}
+
 static void resume(struct codec_stream *cs)
 {
 	struct http2_stream *s = http2_stream_of(cs);
@@ -609,7 +732,7 @@ static void resume(struct codec_stream *cs)
 	http2_run_output(h);	/* the window that came free */
 }
 
-/* The owner cuts the response short. */
+/* The owner cuts the response short, or wants none any more. */
 static void reset(struct codec_stream *cs, enum reset_reason why)
 {
 	struct http2_stream *s = http2_stream_of(cs);
@@ -618,10 +741,11 @@ static void reset(struct codec_stream *cs, enum reset_reason why)
 	(void)why;
 	if (!s->owned)
 		return;
-	if (!s->closed)
-		nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_INTERNAL_ERROR);
+	cut_off(s, h->codec.is_server ? NGHTTP2_INTERNAL_ERROR : NGHTTP2_CANCEL);
 	s->end_sent = false;
 	s->input_ended = true;
+	if (s->is_open && s->closed)	/* the library never heard of it */
+		http2_forget(s);
 	http2_let_go(s);
 	http2_run_output(h);
 }
@@ -652,6 +776,9 @@ static const struct codec_ops http2_ops = {
 	.drain = drain,
 	.wants_input = wants_input,
 	.is_within = is_within,
+	.open = http2_open,
+	.can_open = http2_can_open,
+	.is_idle = is_idle,
 	.send_head = http2_send_head,
 	.send_data = http2_send_data,
 	.send_end = http2_send_end,

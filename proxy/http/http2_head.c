@@ -13,6 +13,9 @@ static const char violation[] = "http2.violation.of.messaging.rule";
 
 void http2_found(struct http2_stream *s, enum http2_fault fault)
 {
+	/* Requests of strangers share a client's connection: none ends because of another's response. */
+	if (fault == HTTP2_SESSION_FAULT && !s->stream.codec->is_server)
+		fault = HTTP2_STREAM_FAULT;
 	if (s->fault < fault)
 		s->fault = fault;
 }
@@ -50,13 +53,25 @@ static bool name_is_valid(struct slice name)
 	return name.len > 0;
 }
 
+void http2_take_length(struct http2_stream *s, struct slice value)
+{
+	struct message *m = s->message;
+	uint64_t before = m->content_length;
+	bool repeated = m->framing == FRAMING_LENGTH;
+
+	if (fields_length(m, value) != FAULT_NONE || (repeated && before != m->content_length))
+		http2_found(s, HTTP2_STREAM_FAULT);
+	else if (!repeated)
+		headers_add_id(&m->headers, HEADER_CONTENT_LENGTH, arena_slice(s->stream.arena, value));
+}
+
 static void add_trailer(struct http2_stream *s, struct slice name, struct slice value)
 {
 	if (name.len > 0 && name.at[0] == ':') {
 		http2_found(s, HTTP2_STREAM_FAULT);
 		return;
 	}
-	if (!settings_of(s)->keep_trailers || fields_forbidden_trailer(name))
+	if (fields_forbidden_trailer(name))
 		return;
 	headers_add(s->trailers, arena_slice(s->stream.arena, name), arena_slice(s->stream.arena, value));
 }
@@ -109,7 +124,8 @@ void http2_break_off(struct http2_stream *s)
 		http2_trip(h, HTTP2_LIMIT_http2_protocol_errors);
 	}
 	s->input_ended = true;
-	http2_reset(s, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL_ERROR, violation);
+	http2_reset(s, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL_ERROR,
+		    s->fault == HTTP2_FINE && s->refusal != NULL ? s->refusal->details : violation);
 }
 
 void http2_end_head(struct http2_stream *s, bool end)

@@ -75,6 +75,11 @@ static bool window_take(struct http2_window *w, uint32_t most, int64_t length_ms
 
 static void take_reset(struct http2 *h)
 {
+	struct http2_limits *l = &h->limits;
+
+	/* A server may end each of our streams so, for instance when it needs no more of the request. */
+	if (!h->codec.is_server && l->resets_received++ < l->streams_opened)
+		return;
 	if (!bucket_take(&h->limits.resets, RESET_BURST, RESET_RATE, worker_now_us(worker_of(h))))
 		http2_trip(h, HTTP2_LIMIT_http2_reset_floods);
 }
@@ -132,6 +137,8 @@ static void watch_ping(struct http2 *h)
 {
 	if (h->limits.flags & NGHTTP2_FLAG_ACK)
 		take_glitch(h);
+	else if (h->limits.pings_received++ < h->limits.data_frames_sent)
+		return;		/* gRPC measures the path so, with every DATA that it gets */
 	else if (!window_take(&h->limits.pings, PINGS_MAX, RATE_WINDOW_MS, worker_now_ms(worker_of(h))))
 		http2_trip(h, HTTP2_LIMIT_http2_ping_floods);
 }
@@ -293,7 +300,7 @@ static bool turn_is_over(struct http2 *h)
 		l->turn_us = now_us;
 		l->started = 0;
 	}
-	return l->started >= REQUESTS_PER_TURN && !l->block_open;
+	return h->codec.is_server && l->started >= REQUESTS_PER_TURN && !l->block_open;
 }
 
 size_t http2_watch_input(struct http2 *h, struct slice in)
@@ -351,6 +358,8 @@ void http2_watch_close(struct http2 *h, const struct http2_stream *s)
 	struct http2_limits *l = &h->limits;
 	int64_t lived_us = worker_now_us(worker_of(h)) - s->stream.started_us;
 
+	if (!h->codec.is_server)	/* what it resets was asked for by us */
+		return;
 	l->streams_closed++;
 	if (s->remote_reset && !s->head_sent && lived_us < PREMATURE_MS * 1000)
 		l->streams_premature++;

@@ -5,15 +5,19 @@
  *
  *     http2.c          the codec's table, the session, input and output, ends: either role
  *     http2_server.c   what only a server does
+ *     http2_client.c   what only a client does
  *     http2_head.c     header blocks, field by field
  *     http2_request.c  header blocks to requests (spec/http.md 18)
+ *     http2_response.c header blocks to responses
  *     http2_write.c    messages to frames
  *     http2_limits.c   what a peer may do how often (spec/http.md 19)
  *     http2_past.c     frames for streams that are over
  *
- * No response byte is kept: send_data() hands its bytes to the frames that leave inside the call, and
- * what windows or the transport do not take stays with the owner, who is called when they do. Request
- * bytes that the owner did not take wait in the stream's own buffer, never more than its window. */
+ * No byte that goes out is kept: send_data() hands its bytes to the frames that leave inside the call,
+ * and what windows or the transport do not take stays with the owner, who is called when they do. Bytes
+ * that the owner did not take wait in the stream's own buffer, never more than its window. A server
+ * gives the connection's window back with the stream's, so that all that clients send stays within it;
+ * a client gives it back at once, since its streams belong to strangers who must not stall each other. */
 #ifndef SALLYPORT_PROXY_HTTP2_PRIV_H
 #define SALLYPORT_PROXY_HTTP2_PRIV_H
 
@@ -25,6 +29,7 @@
 
 #define HTTP2_STREAM_WINDOW	65536		/* spec 17 */
 #define HTTP2_CONNECTION_WINDOW	(1024 * 1024)
+#define HTTP2_RESPONSE_WINDOW	(256 * 1024)	/* of a stream to a server */
 #define HTTP2_OUT_BYTES_MAX	(32u * 1024)	/* written, not yet sent: no further frames */
 #define HTTP2_SETTINGS_ACK_MS	10000
 #define HTTP2_STALL_MS		30000		/* a response that the client gives no room for */
@@ -62,21 +67,30 @@ struct http2_stream {
 	struct buffer in;		/* not taken by the owner yet */
 	uint64_t received;		/* bytes of DATA */
 	bool head_told, input_ended, end_told;
+	/* client */
+	bool head_request;		/* the response has no body, */
+	bool bodyless;			/* or for another reason */
+	uint32_t interim_count;
+	const struct headers *late_trailers;	/* of the owner; they wait for the head to leave */
 
 	/* output */
 	struct slice offered;		/* during send_data() */
 	uint64_t output_left;		/* of a body whose length was announced */
 	int64_t stalled_ms;		/* since when the owner waits; 0: it does not */
-	bool counted;			/* its length was announced */
+	bool counted;			/* its length was announced, */
+	bool early_end;			/* and no trailers: its last byte is its end */
 	bool head_sent;			/* the final one was submitted */
+	bool head_left;			/* client: and has left */
 	bool swallow;			/* no body may be sent */
 	bool ended;			/* the owner sent the end */
 	bool end_sent;			/* END_STREAM left */
 	bool wants_writable, hungry;
 
+	bool cut;			/* RST_STREAM was submitted */
+	bool is_open;			/* client: counted as such */
 	uint8_t held;			/* calls under way that still look at it */
 	bool owned;			/* its owner hears of it */
-	bool closed;			/* the library has forgotten it */
+	bool closed;			/* the library has forgotten it, or never knew it */
 	bool remote_reset;
 };
 
@@ -116,7 +130,7 @@ struct http2_limits {
 
 	/* of the connection */
 	uint64_t total_bytes, payload_bytes;	/* received and sent; of bodies and header blocks */
-	uint32_t priorities, window_updates, data_frames_sent;
+	uint32_t priorities, window_updates, data_frames_sent, pings_received, resets_received;
 	uint32_t streams_opened, streams_closed, streams_premature;
 	struct http2_bucket resets, glitches;
 	struct http2_window pings, settings, violations;
@@ -154,8 +168,14 @@ struct http2 {
 	int64_t ack_due_ms, head_due_ms, drain_due_ms, stall_due_ms;
 	bool busy;			/* inside the library: it must not be entered again */
 	bool waking;
+	bool idle_due;			/* on_idle() is due */
 	bool draining, drained;		/* the notice, the last word were sent */
 	bool closing;			/* on_close() was called */
+	/* client */
+	uint32_t streams_max, streams_open;	/* ours to allow; that the server counts */
+	bool settled;			/* the server's SETTINGS have come */
+	bool room_due;			/* on_room() is due, if there is room */
+	bool ending;			/* nothing more comes: closes when what came was taken */
 };
 
 static inline struct http2_stream *http2_stream_of(struct codec_stream *cs)
@@ -189,6 +209,8 @@ void http2_release(struct http2_stream *s);
 void http2_let_go(struct http2_stream *s);
 /* The response cannot go on before the client reads: it may not take for ever. */
 void http2_wait_for_room(struct http2_stream *s);
+/* Of this stream the library will say no more. */
+void http2_forget(struct http2_stream *s);
 /* RST_STREAM, and on_reset() where somebody listens. */
 void http2_reset(struct http2_stream *s, uint32_t code, enum reset_reason why, const char *detail);
 
@@ -199,6 +221,7 @@ void http2_refuse(struct http2_stream *s, const struct refusal *why);
 /* The peer breaks the rules of messages. */
 void http2_break_off(struct http2_stream *s);
 void http2_begin_trailers(struct http2_stream *s);
+void http2_take_length(struct http2_stream *s, struct slice value);
 /* One field of the block in progress; false: the block is beyond all bounds. */
 bool http2_add_field(struct http2_stream *s, struct slice name, struct slice value);
 /* The block is complete: checks it as a whole, and sets what follows from it. */
@@ -211,11 +234,26 @@ void http2_add_request_pseudo(struct http2_stream *s, struct slice name, struct 
 void http2_add_request_field(struct http2_stream *s, struct slice name, struct slice value);
 void http2_end_request(struct http2_stream *s, bool end);
 
+/* ---- http2_client.c ---- */
+
+bool http2_can_open(const struct codec *c);
+struct codec_stream *http2_open(struct codec *c, void *owner, const struct stream_events *events,
+				struct arena *arena);
+
+/* ---- http2_response.c: of struct http2_role ---- */
+
+void http2_begin_response(struct http2_stream *s);
+void http2_add_response_pseudo(struct http2_stream *s, struct slice name, struct slice value);
+void http2_add_response_field(struct http2_stream *s, struct slice name, struct slice value);
+void http2_end_response(struct http2_stream *s, bool end);
+
 /* ---- http2_write.c ---- */
 
 void http2_send_head(struct codec_stream *cs, const struct message *m, bool end);
 size_t http2_send_data(struct codec_stream *cs, struct slice bytes);
 void http2_send_end(struct codec_stream *cs, const struct headers *trailers);
+/* The head of the request has left. */
+void http2_head_left(struct http2_stream *s);
 /* The library's callback for the payload of a DATA frame. */
 int http2_write_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t length,
 		     nghttp2_data_source *source, void *arg);

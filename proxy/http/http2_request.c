@@ -89,18 +89,6 @@ static void add_cookie(struct http2_stream *s, struct slice value)
 	s->cookies = slice_make(joined, len + 2 + value.len);
 }
 
-static void take_length(struct http2_stream *s, struct slice value)
-{
-	struct message *m = s->message;
-	uint64_t before = m->content_length;
-	bool repeated = m->framing == FRAMING_LENGTH;
-
-	if (fields_length(m, value) != FAULT_NONE || (repeated && before != m->content_length))
-		http2_found(s, HTTP2_STREAM_FAULT);
-	else if (!repeated)
-		headers_add_id(&m->headers, HEADER_CONTENT_LENGTH, arena_slice(s->stream.arena, value));
-}
-
 void http2_add_request_field(struct http2_stream *s, struct slice name, struct slice value)
 {
 	enum header_id id = header_id_of(name);
@@ -131,7 +119,7 @@ void http2_add_request_field(struct http2_stream *s, struct slice name, struct s
 		add_cookie(s, value);
 		return;
 	case HEADER_CONTENT_LENGTH:
-		take_length(s, value);
+		http2_take_length(s, value);
 		return;
 	case HEADER_AUTHORIZATION:
 		if (headers_get(h, id) != NULL)

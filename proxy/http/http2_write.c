@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Responses to frames (spec/http.md 12, 20, 27). Framing and connection fields are written from the
+ * Messages to frames (spec/http.md 12, 20, 27). Framing and connection fields are written from the
  * message alone, and nothing that is no field leaves, whoever put it there. */
 #include <stdio.h>
 
+#include "proxy/http/chars_priv.h"
 #include "proxy/http/http2_priv.h"
 #include "proxy/net/worker.h"
 #include "sallyport/log.h"
 
 #define LENGTH_DIGITS_MAX	20
+#define REQUEST_FIELDS_SPARE	5u	/* pseudo-header fields and the length */
 
 static nghttp2_nv nv_of(struct slice name, struct slice value)
 {
@@ -32,12 +34,20 @@ static bool is_own(enum header_id id)
 	}
 }
 
+static bool is_left_out(const struct http2_stream *s, const struct header *f)
+{
+	if (s->stream.codec->is_server)
+		return is_own(f->id);
+	return is_own(f->id) || f->id == HEADER_HOST ||
+	       (f->id == HEADER_TE && !slice_eq_nocase(f->value, SLICE("trailers")));
+}
+
 static size_t add_fields(struct http2_stream *s, nghttp2_nv *to, const struct headers *headers)
 {
 	size_t count = 0;
 
 	for (struct header *f = headers_begin(headers); f != NULL; f = headers_next(headers, f)) {
-		if (is_own(f->id))
+		if (is_left_out(s, f))
 			continue;
 		if (header_is_safe(f->name, f->value))
 			to[count++] = nv_of(f->name, f->value);
@@ -45,6 +55,28 @@ static size_t add_fields(struct http2_stream *s, nghttp2_nv *to, const struct he
 			s->stream.codec->unsafe_fields++;
 	}
 	return count;
+}
+
+static size_t add_length(nghttp2_nv *to, uint64_t length, char digits[LENGTH_DIGITS_MAX + 1])
+{
+	int count = snprintf(digits, LENGTH_DIGITS_MAX + 1, "%llu", (unsigned long long)length);
+
+	*to = nv_of(SLICE("content-length"), slice_make(digits, (size_t)count));
+	return 1;
+}
+
+/* Then the end is not known with the last byte. gRPC does not announce what it always sends. */
+static bool may_have_trailers(const struct message *m)
+{
+	return headers_get(&m->headers, HEADER_TRAILER) != NULL ||
+	       slice_starts(headers_value(&m->headers, HEADER_CONTENT_TYPE), SLICE("application/grpc"));
+}
+
+static void count_body(struct http2_stream *s, const struct message *m)
+{
+	s->counted = m->framing == FRAMING_LENGTH && m->content_length > 0;
+	s->early_end = s->counted && !may_have_trailers(m);
+	s->output_left = m->content_length;
 }
 
 /* Is a length said? That of a body, also of one that is not sent, or a zero that came from upstream. */
@@ -56,6 +88,8 @@ static bool says_length(const struct message *m)
 
 static ssize_t read_data(nghttp2_session *session, int32_t id, uint8_t *to, size_t most, uint32_t *flags,
 			 nghttp2_data_source *source, void *arg);
+
+static void submit_trailers(struct http2_stream *s, const struct headers *trailers);
 
 static bool body_is_allowed(const struct http2_stream *s, const struct message *m)
 {
@@ -85,6 +119,69 @@ static bool may_be_sent(const struct http2_stream *s, const struct message *m)
 				    m->status >= 102 && m->status <= 104);
 }
 
+/* ---- requests ---- */
+
+/* Nothing that would be another request on the other side. */
+static bool line_is_safe(const struct message *m)
+{
+	return is_token(m->method) && m->path.len > 0 && chars_are(m->path, CHAR_TARGET) &&
+	       m->authority.len > 0 && chars_are(m->authority, CHAR_AUTHORITY);
+}
+
+static size_t add_request_fields(struct http2_stream *s, nghttp2_nv *to, const struct message *m, char *length)
+{
+	size_t count = 0;
+
+	to[count++] = nv_of(SLICE(":method"), m->method);
+	to[count++] = nv_of(SLICE(":scheme"), m->scheme);
+	to[count++] = nv_of(SLICE(":authority"), m->authority);
+	to[count++] = nv_of(SLICE(":path"), m->path);
+	if (m->framing == FRAMING_LENGTH &&
+	    (m->content_length > 0 || headers_get(&m->headers, HEADER_CONTENT_LENGTH) != NULL))
+		count += add_length(to + count, m->content_length, length);
+	return count + add_fields(s, to + count, &m->headers);
+}
+
+static void send_request(struct http2_stream *s, const struct message *m, bool end)
+{
+	const nghttp2_data_provider provider = { .source.ptr = s, .read_callback = read_data };
+	char length[LENGTH_DIGITS_MAX + 1];
+	nghttp2_nv *fields;
+	size_t count;
+
+	if (!s->owned || s->head_sent)
+		return;
+	if (!line_is_safe(m)) {
+		s->stream.codec->unsafe_fields++;
+		http2_forget(s);
+		http2_reset(s, NGHTTP2_CANCEL, RESET_PROTOCOL_ERROR, "http2.unsafe_request_line");
+		return;
+	}
+	s->head_sent = true;
+	s->swallow = s->ended = end;
+	s->head_request = slice_eq(m->method, SLICE("HEAD"));
+	count_body(s, m);
+	fields = arena_alloc(s->stream.arena, (m->headers.count + REQUEST_FIELDS_SPARE) * sizeof(*fields));
+	count = add_request_fields(s, fields, m, length);
+	s->id = nghttp2_submit_request(http2_of(s)->session, NULL, fields, count, end ? NULL : &provider, s);
+	if (s->id > 0) {
+		s->closed = false;
+	} else {
+		http2_forget(s);
+		http2_reset(s, NGHTTP2_CANCEL, RESET_LOCAL_REFUSED, NULL);
+	}
+}
+
+void http2_head_left(struct http2_stream *s)
+{
+	const struct headers *trailers = s->late_trailers;
+
+	s->head_left = true;
+	s->late_trailers = NULL;
+	if (trailers != NULL)
+		submit_trailers(s, trailers);
+}
+
 void http2_send_head(struct codec_stream *cs, const struct message *m, bool end)
 {
 	struct http2_stream *s = http2_stream_of(cs);
@@ -93,21 +190,21 @@ void http2_send_head(struct codec_stream *cs, const struct message *m, bool end)
 	nghttp2_nv *fields;
 	size_t count = 0;
 
+	if (!cs->codec->is_server) {
+		send_request(s, m, end);
+		http2_run_output(h);
+		return;
+	}
 	if (may_be_sent(s, m) && !s->closed) {
 		fields = arena_alloc(cs->arena, (m->headers.count + 2) * sizeof(*fields));
 		snprintf(status, sizeof(status), "%03u", m->status % 1000);
 		fields[count++] = nv_of(SLICE(":status"), slice_make(status, 3));
-		if (says_length(m)) {
-			int digits = snprintf(length, sizeof(length), "%llu",
-					      (unsigned long long)m->content_length);
-
-			fields[count++] = nv_of(SLICE("content-length"), slice_make(length, (size_t)digits));
-		}
+		if (says_length(m))
+			count += add_length(fields + count, m->content_length, length);
 		count += add_fields(s, fields + count, &m->headers);
 		if (m->status >= 200) {
 			s->swallow = end || !body_is_allowed(s, m);
-			s->counted = m->framing == FRAMING_LENGTH && m->content_length > 0;
-			s->output_left = m->content_length;
+			count_body(s, m);
 		}
 		submit(s, m, fields, count);	/* copies the fields */
 	}
@@ -134,7 +231,7 @@ static ssize_t read_data(nghttp2_session *session, int32_t id, uint8_t *to, size
 	if (s->offered.len > 0 && http2_has_room(h)) {
 		take = s->offered.len < most ? s->offered.len : most;
 		*flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-		if (s->counted && take == s->output_left)
+		if (s->early_end && take == s->output_left)
 			*flags |= NGHTTP2_DATA_FLAG_EOF;
 		return (ssize_t)take;
 	}
@@ -217,7 +314,19 @@ static void submit_trailers(struct http2_stream *s, const struct headers *traile
 	nghttp2_submit_trailer(http2_of(s)->session, s->id, fields, count);
 }
 
-/* All data has left: the end can overtake none. */
+/* All data has left: the end can overtake none. But a request's head may still wait for its turn. */
+static void submit_end(struct http2_stream *s, const struct headers *trailers)
+{
+	if (trailers == NULL || trailers->count == 0) {
+		s->ended = true;
+		nghttp2_session_resume_data(http2_of(s)->session, s->id);
+	} else if (s->stream.codec->is_server || s->head_left) {
+		submit_trailers(s, trailers);
+	} else {
+		s->late_trailers = trailers;
+	}
+}
+
 void http2_send_end(struct codec_stream *cs, const struct headers *trailers)
 {
 	struct http2_stream *s = http2_stream_of(cs);
@@ -227,17 +336,17 @@ void http2_send_end(struct codec_stream *cs, const struct headers *trailers)
 		return;
 	if (s->counted && !s->swallow && s->output_left > 0 && !s->closed) {
 		/* Less than announced: it must not pass for a complete message. */
-		cs->codec->ops->reset(cs, RESET_LOCAL_RESET);
+		if (cs->codec->is_server)
+			cs->codec->ops->reset(cs, RESET_LOCAL_RESET);
+		else
+			http2_reset(s, NGHTTP2_CANCEL, RESET_LOCAL_RESET, "http2.body_shorter_than_announced");
+		http2_run_output(h);
 		return;
 	}
-	if (!s->swallow && !s->closed && !(s->counted && s->output_left == 0)) {
-		if (trailers != NULL && trailers->count > 0) {
-			submit_trailers(s, trailers);
-		} else {
-			s->ended = true;
-			nghttp2_session_resume_data(h->session, s->id);
-		}
-	}
-	http2_let_go(s);
+	if (!s->swallow && !s->closed && !(s->early_end && s->output_left == 0))
+		submit_end(s, trailers);
+	s->ended |= s->late_trailers == NULL;
+	if (cs->codec->is_server)
+		http2_let_go(s);
 	http2_run_output(h);
 }

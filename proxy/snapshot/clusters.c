@@ -87,6 +87,8 @@ static void apply_pool(struct cluster *c, const struct connection_pool *p)
 		c->connect_timeout_ms = p->connect_timeout_ms;
 	c->idle_timeout_ms = idle_timeout(p, c->idle_timeout_ms);
 	c->max_requests_per_connection = p->max_requests_per_connection;
+	if (!p->use_client_protocol)	/* spec destination-rule.md 10: of fixed HTTP/2 alone */
+		c->max_concurrent_streams = p->max_concurrent_streams;
 }
 
 static void warn_cluster(struct service_registry *r, const struct cluster *c, struct where where,
@@ -107,19 +109,13 @@ static void refuse_plaintext(struct service_registry *r, struct cluster *c, cons
 }
 
 /* Spec destination-rule.md 10. */
-static void apply_protocol(struct service_registry *r, struct cluster *c, enum service_protocol protocol,
-			   const struct connection_pool *p)
+static enum upstream_protocol protocol_of(enum service_protocol protocol, const struct connection_pool *p)
 {
-	bool http2 = service_protocol_is_http2(protocol);
-
 	if (p != NULL && p->use_client_protocol)
-		http2 = false;
-	else if (p != NULL && p->h2_upgrade == H2_UPGRADE)
-		http2 = true;
-	c->protocol = http2 ? UPSTREAM_HTTP2 : UPSTREAM_HTTP1;
-	if (http2)
-		warn_cluster(r, c, c->where,
-			     "HTTP/2 towards endpoints " DECODE_NOT_OBEYED ": HTTP/1.1 is spoken");
+		return UPSTREAM_AS_CLIENT;
+	if (service_protocol_is_http2(protocol) || (p != NULL && p->h2_upgrade == H2_UPGRADE))
+		return UPSTREAM_HTTP2;
+	return UPSTREAM_HTTP1;
 }
 
 /* --- endpoints ---------------------------------------------------------------------------------- */
@@ -283,7 +279,7 @@ static void apply_rule(struct service_registry *r, struct cluster *c, const stru
 		destination_rule_policy(rule, subset, c->port, &policy);
 	c->balance = balance_of(policy.load_balancer);
 	apply_pool(c, policy.connection_pool);
-	apply_protocol(r, c, protocol, policy.connection_pool);
+	c->protocol = protocol_of(protocol, policy.connection_pool);
 	refuse_plaintext(r, c, policy.tls);
 }
 

@@ -42,11 +42,12 @@ void attempt_cancel(struct stream *s)
 	release_endpoint(s, false);
 }
 
-/* retries: what connecting may be repeated for (spec/virtual-service.md 7.8) */
-static unsigned connect_retries(const struct stream *s, int64_t *backoff_ms)
+/* retries: how often an attempt that ended so may be repeated (spec/virtual-service.md 7.8) */
+static unsigned retries_for(const struct stream *s, enum reset_reason why, int64_t *backoff_ms)
 {
 	const struct retry_policy *policy = s->route->source->retries;
-	const uint32_t covers = RETRY_ON_CONNECT_FAILURE | RETRY_ON_5XX | RETRY_ON_GATEWAY_ERROR | RETRY_ON_RESET;
+	const uint32_t covers = RETRY_ON_5XX | RETRY_ON_GATEWAY_ERROR | RETRY_ON_RESET |
+		(why == RESET_REMOTE_REFUSED ? RETRY_ON_REFUSED_STREAM : RETRY_ON_CONNECT_FAILURE);
 
 	*backoff_ms = policy != NULL && policy->backoff_ms > 0 ? policy->backoff_ms : RETRY_BACKOFF_MS;
 	if (policy == NULL)
@@ -63,11 +64,11 @@ static void on_backoff_over(struct timer *t)
 }
 
 /* Waits a random while before the next attempt: uniform below base x 2^(n-1), at most 10 x base. */
-static bool retry_later(struct stream *s)
+static bool retry_later(struct stream *s, enum reset_reason why)
 {
 	int64_t base, bound;
 
-	if (s->attempts > connect_retries(s, &base))
+	if (s->attempts > retries_for(s, why, &base))
 		return false;
 	bound = s->attempts < 5 ? base << (s->attempts - 1) : DEFAULT_BACKOFF_MAX_FACTOR * base;
 	if (bound > DEFAULT_BACKOFF_MAX_FACTOR * base)
@@ -125,8 +126,17 @@ static void on_pool_failed(void *owner, enum reset_reason why, const char *detai
 	struct stream *s = owner;
 
 	release_endpoint(s, true);
-	if (!retry_later(s))
+	if (!retry_later(s, why))
 		stream_answer_reset(s, why, detail);
+}
+
+static enum upstream_protocol protocol_of(const struct stream *s)
+{
+	enum upstream_protocol p = s->target->cluster->protocol;
+
+	if (p != UPSTREAM_AS_CLIENT)
+		return p;
+	return s->request->version == HTTP_2 ? UPSTREAM_HTTP2 : UPSTREAM_HTTP1;
 }
 
 void stream_pick(struct stream *s)
@@ -149,7 +159,7 @@ void stream_pick(struct stream *s)
 	stream_tell_deadline(s);
 	stream_enter(s, STREAM_CONNECT);
 	s->pool_request = (struct pool_request){
-		.owner = s, .on_ready = on_pool_ready, .on_failed = on_pool_failed };
+		.owner = s, .protocol = protocol_of(s), .on_ready = on_pool_ready, .on_failed = on_pool_failed };
 	pool_ask(s->server->pool, s->target->cluster, s->endpoint, &s->pool_request);
 }
 
@@ -162,6 +172,7 @@ void attempt_end(struct stream *s, struct headers *trailers)
 {
 	if (s->up != NULL) {
 		s->x.request_sent_us = worker_now_us(worker_of(s));
+		s->sent_trailers = trailers != NULL;
 		codec_send_end(s->up, trailers);
 	}
 	if (s->route != NULL && s->state != STREAM_ANSWER)
@@ -243,6 +254,13 @@ static void on_response_end(void *owner, struct headers *trailers)
 	finish(s);
 }
 
+/* The server did not look at the request, nor has anything of its body left that could not be sent
+ * again. */
+static bool was_refused_whole(const struct stream *s, enum reset_reason why)
+{
+	return why == RESET_REMOTE_REFUSED && s->x.bytes_received == 0 && !s->sent_trailers;
+}
+
 static void on_response_reset(void *owner, enum reset_reason why, const char *detail)
 {
 	struct stream *s = owner;
@@ -252,7 +270,8 @@ static void on_response_reset(void *owner, enum reset_reason why, const char *de
 	s->up = NULL;
 	release_endpoint(s, true);
 	if (!s->response_started) {
-		stream_answer_reset(s, why, NULL);
+		if (!was_refused_whole(s, why) || !retry_later(s, why))
+			stream_answer_reset(s, why, NULL);
 		return;
 	}
 	s->x.response_flags |= response_flag_of(reset_reason_flag(why));

@@ -330,15 +330,7 @@ static void on_codec_wants_input(void *connection)
 
 static void on_codec_limit(void *connection, enum http2_limit which)
 {
-	struct server_counters *c = &((struct downstream *)connection)->server->counters;
-
-	switch (which) {
-#define X(id, text) case HTTP2_LIMIT_##id: count_up(&c->id, 1); break;
-	HTTP2_LIMITS(X)
-#undef X
-	case HTTP2_LIMIT_COUNT:
-		break;
-	}
+	server_count_limit(&((struct downstream *)connection)->server->counters, which);
 }
 
 static const struct codec_events codec_events = {

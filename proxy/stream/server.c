@@ -7,6 +7,25 @@
 #include "proxy/stream/downstream.h"
 #include "proxy/stream/stream.h"
 
+/* Of a header block on HTTP/2, where each field counts for 32 bytes more (spec/http.md 9: 80 and 60 KiB). */
+#define HTTP2_HEAD_SHARE(bytes)	((bytes) - (bytes) / 4)
+
+void server_count_limit(struct server_counters *c, enum http2_limit which)
+{
+	switch (which) {
+#define X(id, text) case HTTP2_LIMIT_##id: count_up(&c->id, 1); break;
+	HTTP2_LIMITS(X)
+#undef X
+	case HTTP2_LIMIT_COUNT:
+		break;
+	}
+}
+
+static void on_upstream_limit(struct worker *w, enum http2_limit which)
+{
+	server_count_limit(&((struct server *)w->proxy)->counters, which);
+}
+
 struct server *server_create(struct worker *w)
 {
 	struct server *s = calloc(1, sizeof(*s));
@@ -16,7 +35,7 @@ struct server *server_create(struct worker *w)
 	w->proxy = s;
 	TAILQ_INIT(&s->listeners);
 	TAILQ_INIT(&s->downstreams);
-	s->pool = pool_create(w, &s->codec_upstream);
+	s->pool = pool_create(w, &s->codec_upstream, &s->codec_upstream_http2, on_upstream_limit);
 	return s;
 }
 
@@ -77,6 +96,9 @@ static void apply_settings(struct server *s, const struct proxy_settings *p)
 		.interim_max = (uint32_t)p->limits.interim_responses,
 		.keep_trailers = p->http.keep_trailers,
 	};
+	s->codec_upstream_http2 = s->codec_upstream;
+	s->codec_upstream_http2.head_bytes_max = HTTP2_HEAD_SHARE(s->codec_upstream.head_bytes_max);
+	s->codec_upstream_http2.head_ms = p->limits.request_header_ms;
 }
 
 static const struct listener_plan *find_plan(const struct snapshot *snapshot, const char *key)

@@ -90,6 +90,9 @@ static inline void count_up(atomic_ulong *counter, unsigned long by)
 			      memory_order_relaxed);
 }
 
+/* A peer, either side, went beyond a limit of HTTP/2. */
+void server_count_limit(struct server_counters *c, enum http2_limit which);
+
 /* A listener on this worker. */
 struct listener {
 	struct acceptor acceptor;
@@ -115,7 +118,7 @@ struct server {
 	void (*on_stream_end)(struct server *s, const struct exchange *x);
 	void *log;
 	struct codec_settings codec_plain, codec_tls;
-	struct codec_settings codec_upstream;
+	struct codec_settings codec_upstream, codec_upstream_http2;
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(, downstream) downstreams;
 	struct stream *free_streams;	/* with their arenas */

@@ -61,6 +61,7 @@ struct stream {
 	struct endpoint *tried[STREAM_TRIED_MAX];
 	unsigned attempts, tried_count;
 	bool applied;				/* request operations of the route were done */
+	bool sent_trailers;			/* of the request */
 	bool expects_continue;			/* client waits for 100 before it sends the body */
 	int64_t attempt_us;			/* when the head was sent upstream */
 	struct message answer;			/* the response head sent downstream */

@@ -22,7 +22,8 @@ struct event_base;
 struct worker;
 
 enum balance { BALANCE_LEAST_REQUEST, BALANCE_ROUND_ROBIN, BALANCE_RANDOM, BALANCE_PASSTHROUGH };
-enum upstream_protocol { UPSTREAM_HTTP1, UPSTREAM_HTTP2 };
+/* UPSTREAM_AS_CLIENT: each request as its client speaks. */
+enum upstream_protocol { UPSTREAM_HTTP1, UPSTREAM_HTTP2, UPSTREAM_AS_CLIENT };
 
 /* An endpoint as the documents give it: an address, or a name to resolve. */
 struct endpoint_spec {
@@ -46,6 +47,7 @@ struct cluster {
 	int64_t connect_timeout_ms;		/* 10000 */
 	int64_t idle_timeout_ms;		/* of pooled connections: 3600000; 0: never */
 	uint32_t max_requests_per_connection;	/* 0: no limit */
+	uint32_t max_concurrent_streams;	/* of one HTTP/2 connection; 0: no limit */
 	/* DNS: every address of every name; LOGICAL: the first address of the one name's latest answer,
 	 * kept whatever the next answers say (spec/service-entry.md 12). IPs are used as they are. */
 	enum { RESOLVE_STATIC, RESOLVE_DNS, RESOLVE_LOGICAL } resolution;

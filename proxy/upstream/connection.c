@@ -21,6 +21,11 @@ static const uint8_t may_follow[CONNECTION_STATE_COUNT] = {
 };
 static_assert(COUNT_OF(state_name) == CONNECTION_STATE_COUNT, "every state can be printed");
 
+static bool is_shared(const struct upstream_connection *u)
+{
+	return u->protocol == UPSTREAM_HTTP2;
+}
+
 static void on_upstream_timeout(struct timer *t);
 static void go_idle(struct upstream_connection *u);
 
@@ -32,8 +37,7 @@ static void enter(struct upstream_connection *u, enum connection_state next)
 	if (!(may_follow[u->state] & 1u << next))
 		fatal("connection to %.*s: %s cannot lead to %s", SLICE_ARG(u->endpoint->text),
 		      state_name[u->state], state_name[next]);
-	u->pool->unclaimed -= u->unclaimed;
-	u->unclaimed = false;
+	connection_claim(u);
 	if (u->state == CONNECTION_ACTIVE)
 		pool_count(&k->active, -1);
 	if (u->state == CONNECTION_IDLE)
@@ -64,6 +68,8 @@ void connection_close(struct upstream_connection *u)
 	timer_cancel(u->pool->worker, &u->timer);
 	transport_close(&u->transport);
 	worker_bury(u->pool->worker, &u->grave, bury);
+	if (is_shared(u))
+		shared_lost(u);
 }
 
 void connection_abandon(struct upstream_connection *u)
@@ -85,6 +91,8 @@ void connection_abandon(struct upstream_connection *u)
 void connection_unclaim(struct upstream_connection *u)
 {
 	u->waiting = NULL;
+	if (u->unclaimed)
+		return;
 	if (u->pool->unclaimed >= POOL_UNCLAIMED_MAX) {
 		connection_close(u);
 		return;
@@ -93,12 +101,19 @@ void connection_unclaim(struct upstream_connection *u)
 	u->pool->unclaimed++;
 }
 
+void connection_claim(struct upstream_connection *u)
+{
+	u->pool->unclaimed -= u->unclaimed;
+	u->unclaimed = false;
+}
+
 /* --- connecting --------------------------------------------------------------------------------- */
 
 /* Closes first: what the asker does next finds no trace of this one. */
 static void connect_failed(struct upstream_connection *u, enum reset_reason why, const char *detail)
 {
 	struct pool_request *q = u->waiting;
+	struct shared_pool *sp = &pool_of(u->pool, u->endpoint)->shared;
 
 	atomic_fetch_add_explicit(&u->endpoint->connect_failures, 1, memory_order_relaxed);
 	u->waiting = NULL;
@@ -107,6 +122,9 @@ static void connect_failed(struct upstream_connection *u, enum reset_reason why,
 									    &u->counters->connect_failures,
 					  1, memory_order_relaxed);
 	connection_close(u);
+	/* While others are on their way there is hope. */
+	if (is_shared(u) && sp->expected == 0)
+		shared_failed(sp, why, detail);
 	if (q == NULL)
 		return;
 	q->connecting = NULL;
@@ -131,7 +149,15 @@ static void on_upstream_connected(void *owner, enum outcome how)
 		connect_failed(u, RESET_REMOTE_CONNECTION_FAILURE, detail);
 		return;
 	}
-	u->codec = http1_client(&u->transport, u->pool->settings, &codec_events, u);
+	if (is_shared(u)) {
+		u->codec = http2_client(&u->transport, u->pool->http2, &codec_events, u, u->streams_max);
+		enter(u, CONNECTION_IDLE);	/* until SETTINGS have come, the connect is not over */
+		shared_connected(u);
+		if (u->state == CONNECTION_IDLE)
+			go_idle(u);
+		return;
+	}
+	u->codec = http1_client(&u->transport, u->pool->http1, &codec_events, u);
 	u->waiting = NULL;
 	if (q == NULL)
 		go_idle(u);
@@ -143,25 +169,38 @@ static void on_upstream_connected(void *owner, enum outcome how)
 
 void connection_hand_over(struct upstream_connection *u, struct pool_request *q)
 {
-	struct endpoint_pool *ep = pool_of(u->pool, u->endpoint);
+	struct worker *w = u->pool->worker;
 
 	u->served++;
-	enter(u, CONNECTION_ACTIVE);
-	LIST_REMOVE(u, link);
-	LIST_INSERT_HEAD(&ep->busy, u, link);
+	if (u->state != CONNECTION_ACTIVE)
+		enter(u, CONNECTION_ACTIVE);
+	if (!is_shared(u)) {
+		LIST_REMOVE(u, link);
+		LIST_INSERT_HEAD(&pool_of(u->pool, u->endpoint)->busy, u, link);
+	} else if (u->expected > 0) {	/* others may wait until it has said what it bears */
+		timer_set(w, &u->timer, worker_now_ms(w) + u->connect_ms, on_upstream_timeout);
+	}
 	q->connecting = NULL;
 	q->on_ready(q->owner, u);
 	/* The asker has changed its mind and opened no stream. */
-	if (u->state == CONNECTION_ACTIVE && u->codec->ops->can_open(u->codec))
+	if (u->state == CONNECTION_ACTIVE && u->codec->ops->is_idle(u->codec))
 		go_idle(u);
+}
+
+bool connection_may_take(const struct upstream_connection *u)
+{
+	const struct transport *t = &u->transport;
+
+	return !u->draining && !t->dead && !t->eof && !t->rdhup &&
+	       (u->served_max == 0 || u->served < u->served_max) && u->codec->ops->can_open(u->codec);
 }
 
 static bool may_be_reused(const struct upstream_connection *u)
 {
 	const struct transport *t = &u->transport;
 
-	return !u->draining && !t->dead && !t->eof && !t->rdhup && buffer_len(&t->in) == 0 &&
-	       (u->served_max == 0 || u->served < u->served_max) && u->codec->ops->can_open(u->codec);
+	/* On HTTP/1 bytes behind a response are nobody's; on HTTP/2 they are frames. */
+	return connection_may_take(u) && (is_shared(u) || buffer_len(&t->in) == 0);
 }
 
 /* The deadline moves with each use, which only stores it: the timer is not taken out meanwhile. */
@@ -173,9 +212,12 @@ static void go_idle(struct upstream_connection *u)
 		connection_close(u);
 		return;
 	}
-	enter(u, CONNECTION_IDLE);
-	LIST_REMOVE(u, link);
-	LIST_INSERT_HEAD(&pool_of(u->pool, u->endpoint)->idle, u, link);
+	if (u->state != CONNECTION_IDLE)
+		enter(u, CONNECTION_IDLE);
+	if (!is_shared(u)) {
+		LIST_REMOVE(u, link);
+		LIST_INSERT_HEAD(&pool_of(u->pool, u->endpoint)->idle, u, link);
+	}
 	if (u->idle_ms > 0)
 		timer_set(w, &u->timer, worker_now_ms(w) + u->idle_ms, on_upstream_timeout);
 	else
@@ -203,6 +245,9 @@ static void on_upstream_timeout(struct timer *t)
 		connection_close(u);
 		break;
 	case CONNECTION_ACTIVE:
+		if (is_shared(u) && u->expected > 0)
+			shared_is_late(u);
+		break;
 	case CONNECTION_CLOSED:
 	case CONNECTION_STATE_COUNT:
 		break;
@@ -230,7 +275,25 @@ static void on_codec_close(void *connection, bool lingering)
 	connection_close(connection);
 }
 
+static void on_codec_room(void *connection)
+{
+	struct upstream_connection *u = connection;
+
+	if (u->state != CONNECTION_CLOSED)
+		shared_has_room(u);
+}
+
+static void on_codec_limit(void *connection, enum http2_limit which)
+{
+	struct pool *p = ((struct upstream_connection *)connection)->pool;
+
+	if (p->on_limit != NULL)
+		p->on_limit(p->worker, which);
+}
+
 static const struct codec_events codec_events = {
+	.on_room = on_codec_room,
+	.on_limit = on_codec_limit,
 	.on_idle = on_codec_idle,
 	.on_wants_input = on_codec_wants_input,
 	.on_close = on_codec_close,
@@ -242,7 +305,10 @@ static void on_upstream_readable(void *owner)
 {
 	struct upstream_connection *u = owner;
 
-	if (u->state == CONNECTION_ACTIVE) {
+	if (u->state == CONNECTION_ACTIVE || (is_shared(u) && u->state == CONNECTION_IDLE)) {
+		/* What the codec left for this turn. */
+		if (is_shared(u) && buffer_len(&u->transport.in) > 0)
+			codec_feed(u->codec);
 		codec_pump(u->codec);
 		return;
 	}
@@ -257,7 +323,7 @@ static void on_upstream_writable(void *owner)
 {
 	struct upstream_connection *u = owner;
 
-	if (u->state == CONNECTION_ACTIVE)
+	if (u->state == CONNECTION_ACTIVE || (is_shared(u) && u->state == CONNECTION_IDLE))
 		u->codec->ops->writable(u->codec);
 }
 
@@ -277,21 +343,28 @@ static const struct transport_events transport_events = {
 	.on_closed = on_upstream_closed,
 };
 
-void connection_open(struct pool *p, const struct cluster *c, struct endpoint *e, struct pool_request *q)
+struct upstream_connection *connection_open(struct pool *p, const struct cluster *c, struct endpoint *e,
+					    enum upstream_protocol protocol, struct pool_request *q)
 {
+	struct endpoint_pool *ep = pool_of(p, e);
 	struct upstream_connection *u = worker_alloc(p->worker, WORKER_UPSTREAM, sizeof(*u));
 
 	*u = (struct upstream_connection){ .pool = p, .endpoint = endpoint_ref(e), .waiting = q,
 					   .counters = cluster_counters(c), .idle_ms = c->idle_timeout_ms,
-					   .served_max = c->max_requests_per_connection };
-	q->connecting = u;
-	LIST_INSERT_HEAD(&pool_of(p, e)->busy, u, link);
+					   .connect_ms = c->connect_timeout_ms, .protocol = protocol,
+					   .served_max = c->max_requests_per_connection,
+					   .streams_max = c->max_concurrent_streams > 0 ?
+							  c->max_concurrent_streams : UINT32_MAX };
+	if (q != NULL)
+		q->connecting = u;
+	LIST_INSERT_HEAD(protocol == UPSTREAM_HTTP2 ? &ep->shared.coming : &ep->busy, u, link);
 	pool_count(&p->counters.connects, 1);
 	atomic_fetch_add_explicit(&e->connects, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&u->counters->connections, 1, memory_order_relaxed);
 	timer_set(p->worker, &u->timer, worker_now_ms(p->worker) + c->connect_timeout_ms, on_upstream_timeout);
 	transport_connect(&u->transport, p->worker, (const struct sockaddr *)&e->sockaddr, e->sockaddr_len,
 			  &transport_events, u);
+	return u;
 }
 
 struct codec *upstream_codec(struct upstream_connection *u)

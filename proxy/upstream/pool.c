@@ -1,22 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * pool.c - a worker's connections by endpoint: idle ones are given out most recently used first. */
+ * pool.c - a worker's connections by endpoint: idle ones are given out most recently used first. Those
+ * that many requests share are in shared.c. */
 #include "proxy/upstream/pool.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "proxy/upstream/connection_priv.h"
 
 #define FIRST_SLOTS	16u
 
-struct pool *pool_create(struct worker *w, const struct codec_settings *settings)
+struct pool *pool_create(struct worker *w, const struct codec_settings *http1,
+			 const struct codec_settings *http2,
+			 void (*on_limit)(struct worker *w, enum http2_limit which))
 {
 	struct pool *p = calloc(1, sizeof(*p));
 
 	must(p != NULL);
 	p->worker = w;
-	p->settings = settings;
+	p->http1 = http1;
+	p->http2 = http2;
+	p->on_limit = on_limit;
 	return p;
+}
+
+static void close_all(struct connection_list *list)
+{
+	struct upstream_connection *u;
+
+	while ((u = LIST_FIRST(list)) != NULL)
+		connection_abandon(u);
+}
+
+static void free_endpoint_pool(struct endpoint_pool *ep)
+{
+	/* First: connections that close must find nobody to open others for. */
+	shared_failed(&ep->shared, RESET_LOCAL_RESET, NULL);
+	close_all(&ep->idle);
+	close_all(&ep->shared.open);
+	close_all(&ep->shared.coming);
+	close_all(&ep->busy);
 }
 
 void pool_free(struct pool **pp)
@@ -26,50 +50,45 @@ void pool_free(struct pool **pp)
 	*pp = NULL;
 	if (p == NULL)
 		return;
-	for (uint32_t i = 0; i < p->slot_count; i++) {
-		struct upstream_connection *u;
-
-		while ((u = LIST_FIRST(&p->slots[i].idle)) != NULL)
-			connection_close(u);
-		while ((u = LIST_FIRST(&p->slots[i].busy)) != NULL)
-			connection_abandon(u);
-	}
+	for (uint32_t i = 0; i < p->slot_count; i++)
+		if (p->slots[i] != NULL)
+			free_endpoint_pool(p->slots[i]);
+	for (uint32_t i = 0; i < p->slot_count; i++)
+		free(p->slots[i]);
 	free(p->slots);
 	free(p);
 }
 
-/* The table is as large as the highest endpoint number asked for. Growing moves the heads of lists,
- * whose first members point back at them. */
+/* The table is as large as the highest endpoint number asked for. */
 static void grow(struct pool *p, uint32_t slot)
 {
 	uint32_t count = p->slot_count > 0 ? p->slot_count : FIRST_SLOTS;
-	struct endpoint_pool *slots;
 
 	while (count <= slot) {
 		must(count <= UINT32_MAX / 2);
 		count *= 2;
 	}
-	slots = realloc(p->slots, count * sizeof(*slots));
-	must(slots != NULL);
-	for (uint32_t i = 0; i < p->slot_count; i++) {
-		if (LIST_FIRST(&slots[i].idle) != NULL)
-			LIST_FIRST(&slots[i].idle)->link.le_prev = &LIST_FIRST(&slots[i].idle);
-		if (LIST_FIRST(&slots[i].busy) != NULL)
-			LIST_FIRST(&slots[i].busy)->link.le_prev = &LIST_FIRST(&slots[i].busy);
-	}
-	for (uint32_t i = p->slot_count; i < count; i++) {
-		LIST_INIT(&slots[i].idle);
-		LIST_INIT(&slots[i].busy);
-	}
-	p->slots = slots;
+	p->slots = realloc(p->slots, count * sizeof(*p->slots));
+	must(p->slots != NULL);
+	memset(p->slots + p->slot_count, 0, (count - p->slot_count) * sizeof(*p->slots));
 	p->slot_count = count;
 }
 
 struct endpoint_pool *pool_of(struct pool *p, const struct endpoint *e)
 {
+	struct endpoint_pool *ep;
+
 	if (e->slot >= p->slot_count)
 		grow(p, e->slot);
-	return &p->slots[e->slot];
+	if (p->slots[e->slot] != NULL)
+		return p->slots[e->slot];
+	ep = malloc(sizeof(*ep));
+	must(ep != NULL);
+	LIST_INIT(&ep->idle);
+	LIST_INIT(&ep->busy);
+	shared_init(&ep->shared, p);
+	p->slots[e->slot] = ep;
+	return ep;
 }
 
 /* The idle one that was used last and is still good; those found dead are closed on the way. */
@@ -89,38 +108,60 @@ static struct upstream_connection *take_idle(struct pool *p, const struct endpoi
 
 void pool_ask(struct pool *p, const struct cluster *c, struct endpoint *e, struct pool_request *q)
 {
-	struct upstream_connection *u = take_idle(p, e);
+	struct upstream_connection *u;
 
 	q->connecting = NULL;
+	q->queue = NULL;
+	if (q->protocol == UPSTREAM_HTTP2) {
+		shared_ask(&pool_of(p, e)->shared, c, e, q);
+		return;
+	}
+	u = take_idle(p, e);
 	if (u != NULL) {
 		pool_count(&p->counters.reused, 1);
 		connection_hand_over(u, q);
 		return;
 	}
-	connection_open(p, c, e, q);
+	connection_open(p, c, e, UPSTREAM_HTTP1, q);
 }
 
 void pool_cancel(struct pool *p, struct pool_request *q)
 {
 	(void)p;
+	if (q->queue != NULL)
+		shared_cancel(q);
 	if (q->connecting == NULL)
 		return;
 	connection_unclaim(q->connecting);
 	q->connecting = NULL;
 }
 
+/* Closes those without a request, marks the others. */
+static void retire(struct connection_list *list)
+{
+	struct upstream_connection *u, *next;
+
+	for (u = LIST_FIRST(list); u != NULL; u = next) {
+		next = LIST_NEXT(u, link);
+		u->draining = true;
+		if (u->state == CONNECTION_IDLE)
+			connection_close(u);
+	}
+}
+
 void pool_forget(struct pool *p, struct endpoint *e)
 {
 	struct endpoint_pool *ep;
-	struct upstream_connection *u;
 
-	if (e->slot >= p->slot_count)
+	if (e->slot >= p->slot_count || p->slots[e->slot] == NULL)
 		return;
-	ep = pool_of(p, e);
-	while ((u = LIST_FIRST(&ep->idle)) != NULL)
-		connection_close(u);
-	LIST_FOREACH(u, &ep->busy, link)
-		u->draining = true;
+	ep = p->slots[e->slot];
+	ep->shared.streams_of_peer = 0;
+	retire(&ep->idle);
+	retire(&ep->busy);
+	retire(&ep->shared.open);
+	if (ep->shared.waiting_count == 0)	/* else who waits had chosen this endpoint before */
+		close_all(&ep->shared.coming);
 }
 
 const struct pool_counters *pool_counters(const struct pool *p)

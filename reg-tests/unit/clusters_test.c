@@ -151,17 +151,38 @@ static void test_tls_is_not_sent_in_plain(void **state)
 	documents_close(&d);
 }
 
-static void test_http2_ports(void **state)
+/* Spec destination-rule.md 10. */
+static void test_protocols(void **state)
 {
+	static const struct {
+		const char *http;	/* of connectionPool */
+		enum upstream_protocol of_http, of_grpc;
+	} rows[] = {
+		{ "{}", UPSTREAM_HTTP1, UPSTREAM_HTTP2 },
+		{ "{h2UpgradePolicy: DEFAULT}", UPSTREAM_HTTP1, UPSTREAM_HTTP2 },
+		{ "{h2UpgradePolicy: DO_NOT_UPGRADE}", UPSTREAM_HTTP1, UPSTREAM_HTTP2 },
+		{ "{h2UpgradePolicy: UPGRADE}", UPSTREAM_HTTP2, UPSTREAM_HTTP2 },
+		{ "{useClientProtocol: true}", UPSTREAM_AS_CLIENT, UPSTREAM_AS_CLIENT },
+		{ "{useClientProtocol: false, maxConcurrentStreams: 7}", UPSTREAM_HTTP1, UPSTREAM_HTTP2 },
+	};
+	char text[1024];
+
 	(void)state;
-	documents_open(&d,
-		"apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: g}\n"
-		"spec: {hosts: [g.test], resolution: STATIC, endpoints: [{address: 10.0.0.1}],\n"
-		"  ports: [{number: 80, name: a, protocol: GRPC}, {number: 81, name: b, protocol: HTTP}]}\n");
-	assert_int_equal(get("g.test", 80, NULL)->protocol, UPSTREAM_HTTP2);
-	ASSERT_WARNED(&d, "cluster outbound|80||g.test: HTTP/2 towards endpoints");
-	assert_int_equal(get("g.test", 81, NULL)->protocol, UPSTREAM_HTTP1);
-	documents_close(&d);
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		snprintf(text, sizeof(text),
+			"apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: g, namespace: shop}\n"
+			"spec: {hosts: [g.test], resolution: STATIC, endpoints: [{address: 10.0.0.1}],\n"
+			"  ports: [{number: 80, name: a, protocol: HTTP}, {number: 81, name: b, protocol: GRPC},\n"
+			"          {number: 82, name: grpc-web-x, protocol: HTTP2}]}\n"
+			RULE("shop", "g", "g.test") "  trafficPolicy: {connectionPool: {http: %s}}\n", rows[i].http);
+		documents_open(&d, text);
+		assert_int_equal(get("g.test", 80, NULL)->protocol, rows[i].of_http);
+		assert_int_equal(get("g.test", 81, NULL)->protocol, rows[i].of_grpc);
+		assert_int_equal(get("g.test", 82, NULL)->protocol, rows[i].of_grpc);
+		assert_int_equal(get("g.test", 81, NULL)->max_concurrent_streams,
+				 i == 5 ? 7 : i == 4 ? 0 : INT32_MAX);
+		documents_close(&d);
+	}
 }
 
 /* --- which rule applies: destination-rule.md 4 and 5 ------------------------------------------ */
@@ -445,7 +466,7 @@ int main(void)
 		cmocka_unit_test(test_policy_inheritance),
 		cmocka_unit_test(test_defaults_come_from_the_proxy),
 		cmocka_unit_test(test_tls_is_not_sent_in_plain),
-		cmocka_unit_test(test_http2_ports),
+		cmocka_unit_test(test_protocols),
 		cmocka_unit_test(test_which_rule_applies),
 		cmocka_unit_test(test_rules_of_a_proxy_in_the_root_namespace),
 		cmocka_unit_test(test_rules_for_one_host_merge),

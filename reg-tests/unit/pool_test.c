@@ -226,7 +226,7 @@ static int set_up(void **state)
 	rig_endpoint(cluster, "127.0.0.1", ntohs(in.sin_port));
 	rig_serve(&rig, cluster);
 	endpoint = cluster_pick(cluster, rig.worker, NULL, 0);
-	pool = pool_create(rig.worker, &settings);
+	pool = pool_create(rig.worker, &settings, &settings, NULL);
 	return 0;
 }
 
@@ -653,7 +653,7 @@ static void test_the_end_of_the_pool(void **state)
 	pool_free(&pool);
 	assert_int_equal(live->resets, 1);
 	assert_int_equal(waiting->failures, 1);
-	pool = pool_create(rig.worker, &settings);
+	pool = pool_create(rig.worker, &settings, &settings, NULL);
 	close(fd);
 }
 
