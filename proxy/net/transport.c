@@ -2,6 +2,7 @@
 #include "proxy/net/transport.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -371,7 +372,9 @@ void transport_abort(struct transport *t)
 
 const char *transport_error(const struct transport *t)
 {
-	if (t->tls_error[0] != '\0')
-		return t->tls_error;
+	if (t->tls_error != NULL) {
+		snprintf(t->worker->error_text, sizeof(t->worker->error_text), "TLS_error:%s", t->tls_error);
+		return t->worker->error_text;
+	}
 	return t->saved_errno != 0 ? strerrordesc_np(t->saved_errno) : "closed by peer";
 }

@@ -64,7 +64,7 @@ struct transport {
 	bool resume_asked;
 	LIST_ENTRY(transport) resume_link;
 	unsigned long tls_code;		/* OpenSSL's, of the failure; 0: none of its own */
-	char tls_error[120];
+	const char *tls_error;		/* static; why TLS failed, NULL: it did not */
 };
 
 /* Takes over `fd` (non-blocking). */
@@ -115,7 +115,7 @@ void transport_abort(struct transport *t);
 /* TCP_NODELAY, keep-alive and user timeout on a descriptor that is about to connect or was accepted. */
 void transport_tune(int fd, int family);
 
-/* Why it failed, e.g. "Connection refused" or the TLS error; static or inside `t`. */
+/* Why it failed, e.g. "Connection refused" or the TLS error; good until the worker's next call of it. */
 const char *transport_error(const struct transport *t);
 
 #endif

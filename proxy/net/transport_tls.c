@@ -85,14 +85,13 @@ void transport_accept_tls(struct transport *t, SSL_CTX *ctx)
 	tls_handshake(t);
 }
 
-/* Keeps the first reason of OpenSSL's queue as text and empties the queue. */
+/* Keeps the first reason of OpenSSL's queue, a static text, and empties the queue. */
 static void keep_error(struct transport *t)
 {
 	unsigned long code = ERR_get_error();
 	const char *reason = code != 0 ? ERR_reason_error_string(code) : NULL;
 
-	snprintf(t->tls_error, sizeof(t->tls_error), "TLS_error:%s",
-		 reason != NULL ? reason : "connection closed during handshake");
+	t->tls_error = reason != NULL ? reason : "connection closed during handshake";
 	t->tls_code = code;
 	ERR_clear_error();
 }

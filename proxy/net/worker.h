@@ -67,6 +67,7 @@ struct worker {
 	struct free_list recycled[WORKER_KIND_COUNT];
 	struct pipe_pool pipes;
 	char *scratch;			/* BUFFER_BYTES_LARGE, for one call */
+	char error_text[120];		/* transport_error() */
 	uint64_t random[4];		/* xoshiro256**, seeded by getrandom */
 
 	/* reached by other threads */

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "proxy/http/forwarded.h"
@@ -48,10 +49,14 @@ struct downstream {
 	size_t discarded;			/* while lingering */
 	uint64_t lingered_out;			/* bytes written when its timer was set */
 	struct sockaddr_storage peer, local;
-	struct client_hello hello;
+	struct {			/* what is kept of the ClientHello, past its reading */
+		char *name;		/* owned; NULL: none */
+		uint8_t name_len;
+		bool offers_mesh;
+	} hello;
 	struct peer_identity *identity;		/* owned; NULL: it showed no certificate */
 	struct slice peer_text, local_text, peer_ip;	/* into `texts` */
-	char texts[3 * ADDRESS_TEXT_MAX];
+	char *texts;				/* owned */
 };
 
 static const struct proxy_limits *limits_of(const struct downstream *d)
@@ -78,6 +83,8 @@ static void bury(struct worker *w, struct grave *g)
 	if (d->codec != NULL)
 		d->codec->ops->destroy(d->codec);
 	peer_identity_free(&d->identity);
+	free(d->texts);
+	free(d->hello.name);
 	listener_drop(d->listener);
 	snapshot_use_drop(&d->use);
 	worker_recycle(w, WORKER_DOWNSTREAM, d);
@@ -423,7 +430,8 @@ static void log_refused(struct downstream *d, bool no_chain)
 static void refuse(struct downstream *d, atomic_ulong *counter, const char *why)
 {
 	count_up(counter, 1);
-	log_debug("tls", "%.*s: %s: %s", SLICE_ARG(d->peer_text), why, d->hello.name);
+	log_debug("tls", "%.*s: %s: %s", SLICE_ARG(d->peer_text), why,
+		  d->hello.name != NULL ? d->hello.name : "");
 	log_refused(d, counter == &d->server->counters.tls_no_chain);
 	/* The hello is still unread in the kernel: closing makes an RST of it (gateway.md 10.3). */
 	downstream_close(d);
@@ -458,8 +466,20 @@ static void choose_chain(struct downstream *d)
 		start_chain(d);
 }
 
+/* An idle connection shall not carry room for the longest name. */
+static void keep_hello(struct downstream *d, const struct client_hello *hello)
+{
+	d->hello.offers_mesh = hello->offers_mesh;
+	d->hello.name_len = hello->name_len;
+	if (hello->name_len > 0) {
+		d->hello.name = strndup(hello->name, hello->name_len);
+		must(d->hello.name != NULL);
+	}
+}
+
 static void peek_hello(struct downstream *d)
 {
+	struct client_hello hello;
 	struct worker *w = d->server->worker;
 	ssize_t n = recv(d->transport.fd, w->scratch, CLIENT_HELLO_MAX, MSG_PEEK);
 
@@ -469,7 +489,7 @@ static void peek_hello(struct downstream *d)
 		downstream_close(d);
 		return;
 	}
-	switch (client_hello_parse(slice_make(w->scratch, (size_t)n), &d->hello)) {
+	switch (client_hello_parse(slice_make(w->scratch, (size_t)n), &hello)) {
 	case CLIENT_HELLO_MORE:
 		if (!d->transport.rdhup)
 			return;
@@ -481,6 +501,7 @@ static void peek_hello(struct downstream *d)
 		return;
 	case CLIENT_HELLO_NOT_TLS:
 	case CLIENT_HELLO_OK:
+		keep_hello(d, &hello);
 		choose_chain(d);
 		return;
 	}
@@ -558,20 +579,25 @@ static const struct transport_events transport_events = {
 	.on_closed = on_downstream_closed,
 };
 
+/* Written down once, in the room that they need: they are part of every request's description. */
 static void name_addresses(struct downstream *d)
 {
-	socklen_t len = sizeof(d->local);
-	char *at = d->texts;
+	const struct sockaddr *peer = (struct sockaddr *)&d->peer, *local = (struct sockaddr *)&d->local;
+	char texts[3 * ADDRESS_TEXT_MAX];
+	size_t peer_len, local_len, ip_len;
 
-	if (getsockname(d->transport.fd, (struct sockaddr *)&d->local, &len) != 0)
-		d->local = (struct sockaddr_storage){ .ss_family = AF_UNSPEC };
-	d->peer_text = slice_make(at, address_text((struct sockaddr *)&d->peer, at));
-	at += ADDRESS_TEXT_MAX;
-	d->local_text = slice_make(at, address_text((struct sockaddr *)&d->local, at));
-	at += ADDRESS_TEXT_MAX;
+	peer_len = address_text(peer, texts);
+	local_len = address_text(local, texts + peer_len);
+	ip_len = address_ip_text(peer, texts + peer_len + local_len);
+	free(d->texts);
+	d->texts = malloc(peer_len + local_len + ip_len + 1);
+	must(d->texts != NULL);
+	memcpy(d->texts, texts, peer_len + local_len + ip_len);
+	d->peer_text = slice_make(d->texts, peer_len);
+	d->local_text = slice_make(d->texts + peer_len, local_len);
 	/* Whoever connects to a unix socket is on this host. */
 	d->peer_ip = d->peer.ss_family == AF_UNIX ? SLICE("127.0.0.1") :
-		     slice_make(at, address_ip_text((struct sockaddr *)&d->peer, at));
+		     slice_make(d->texts + peer_len + local_len, ip_len);
 }
 
 static bool over_limit(struct server *s)
@@ -585,6 +611,7 @@ void downstream_accept(struct acceptor *a, int fd, const struct sockaddr_storage
 	struct listener *l = container_of(a, struct listener, acceptor);
 	struct server *s = l->server;
 	struct downstream *d;
+	socklen_t local_len = sizeof(d->local);
 
 	count_up(&s->counters.connections, 1);
 	if (over_limit(s) || l->plan == NULL) {
@@ -604,6 +631,8 @@ void downstream_accept(struct acceptor *a, int fd, const struct sockaddr_storage
 	d->accepted_us = worker_now_us(s->worker);
 	transport_tune(fd, peer->ss_family);
 	transport_init(&d->transport, s->worker, fd, &transport_events, d);
+	if (getsockname(fd, (struct sockaddr *)&d->local, &local_len) != 0)
+		d->local = (struct sockaddr_storage){ .ss_family = AF_UNSPEC };
 	name_addresses(d);
 	if (l->plan->sni == NULL && l->plan->plain != NULL) {
 		d->chain = l->plan->plain;
