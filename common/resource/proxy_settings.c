@@ -9,6 +9,7 @@
 #define AUTHZ_TIMEOUT_MS	200
 #define DNS_REFRESH_MS		60000
 #define TRUSTED_PROXIES_MAX	100
+#define PROXY_PROTOCOL_LIST_MAX	1000
 
 /* --- limits -------------------------------------------------------------------------------- */
 
@@ -227,6 +228,35 @@ static bool decode_normalization(struct decoder *d, const struct node *n, void *
 	return true;
 }
 
+/* A balancer's address, or a block of them. */
+static bool decode_source(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	struct slice text;
+
+	if (!decode_string(d, n, &text, arg))
+		return false;
+	return cidr_parse(text, out) ||
+	       decode_error(d, n, "\"%.*s\" is neither an address nor a block of them, such as 10.0.0.0/8",
+			    SLICE_ARG(text));
+}
+
+static bool decode_listener_port(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	struct proxy_protocol_port *p = out;
+
+	p->where = n->where;
+	return decode_port(d, n, &p->number, arg);
+}
+
+static bool decode_nonempty_list(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	LIST(char) *list = out;
+
+	if (!decode_list(d, n, out, arg))
+		return false;
+	return list->count > 0 || decode_error(d, n, "must not be empty");
+}
+
 /* --- tables -------------------------------------------------------------------------------- */
 
 typedef struct proxy_settings settings;		/* keeps the rows below short */
@@ -284,6 +314,28 @@ static const struct field http_fields[] = {
 	FIELD_ARG(settings, "underscoresInNames", http.underscores, decode_enum, FIELD_OPTIONAL, underscore_modes),
 	FIELDS_END
 };
+static const struct decode_list listener_ports = {
+	sizeof(struct proxy_protocol_port), decode_listener_port, NULL, PROXY_PROTOCOL_LIST_MAX
+};
+static const struct decode_list sources = {
+	sizeof(struct cidr), decode_source, NULL, PROXY_PROTOCOL_LIST_MAX
+};
+static const struct field proxy_protocol_fields[] = {
+	FIELD_ARG(settings, "ports", proxy_protocol.ports, decode_nonempty_list, FIELD_OPTIONAL, &listener_ports),
+	FIELD_ARG(settings, "trustedSources", proxy_protocol.trusted_sources, decode_nonempty_list,
+		  FIELD_REQUIRED, &sources),
+	FIELDS_END
+};
+
+/* That it is there turns it on. */
+static bool decode_proxy_protocol(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	struct proxy_settings *s = out;
+
+	s->proxy_protocol.on = true;
+	return decode_struct(d, n, s, arg);
+}
+
 static const struct field spec_fields[] = {
 	FIELD(settings, "labels", labels, decode_labels, FIELD_OPTIONAL),
 	FIELD_ARG(settings, "workers", workers, decode_range, FIELD_OPTIONAL, &worker_range),
@@ -297,6 +349,7 @@ static const struct field spec_fields[] = {
 	{ "accessLog", decode_struct, 0, FIELD_OPTIONAL, log_fields },
 	{ "mesh", decode_struct, 0, FIELD_OPTIONAL, mesh_fields },
 	{ "http", decode_struct, 0, FIELD_OPTIONAL, http_fields },
+	{ "proxyProtocol", decode_proxy_protocol, 0, FIELD_OPTIONAL, proxy_protocol_fields },
 	FIELD_ARG(settings, "limits", limits, decode_struct, FIELD_OPTIONAL, limit_fields),
 	FIELDS_END
 };

@@ -218,6 +218,37 @@ static struct slice bind_text(const struct draft *d)
 	return d->first->bind;
 }
 
+/* Does its header precede every connection to one of these servers' port? */
+static bool speaks_proxy_protocol(const struct merge *m, const struct draft *d)
+{
+	const struct proxy_settings *proxy = m->b->set->proxy;
+
+	if (!proxy->proxy_protocol.on || proxy->proxy_protocol.ports.count == 0)
+		return proxy->proxy_protocol.on;
+	for (size_t i = 0; i < proxy->proxy_protocol.ports.count; i++)
+		for (size_t k = 0; k < d->servers.count; k++)
+			if (d->servers.items[k]->server->number == proxy->proxy_protocol.ports.items[i].number)
+				return true;
+	return false;
+}
+
+static void check_proxy_protocol_ports(struct snapshot_builder *b)
+{
+	const struct proxy_settings *proxy = b->set->proxy;
+
+	for (size_t i = 0; i < proxy->proxy_protocol.ports.count; i++) {
+		const struct proxy_protocol_port *p = &proxy->proxy_protocol.ports.items[i];
+		bool served = false;
+
+		for (size_t g = 0; g < b->gateways.count; g++)
+			for (size_t k = 0; k < b->gateways.items[g]->gateway->servers.count; k++)
+				served |= b->gateways.items[g]->gateway->servers.items[k].number == p->number;
+		if (!served)
+			build_warning(b, proxy->meta, p->where, "proxyProtocol: no Gateway of this proxy has a server "
+				      "on port %u", p->number);
+	}
+}
+
 /* NULL: nothing in it can be served, the port is not opened. */
 static struct listener_plan *make_listener(struct merge *m, const struct draft *d)
 {
@@ -227,6 +258,7 @@ static struct listener_plan *make_listener(struct merge *m, const struct draft *
 	l->bind = d->bind;
 	l->number = d->first->number;
 	l->bound_port = d->bound;
+	l->proxy_protocol = speaks_proxy_protocol(m, d);
 	l->where = d->first->where;
 	build_chains(m->b, l, d->servers.items, d->servers.count);
 	return l->chains.count != 0 ? l : NULL;
@@ -297,6 +329,7 @@ bool build_listeners(struct snapshot_builder *b)
 	}
 	for (size_t i = 0; i < b->s->listeners.count; i++)
 		b->s->listeners.items[i]->mapped = mapped;
+	check_proxy_protocol_ports(b);
 	number_tls_chains(b->s);
 	index_https_hosts(b->s);
 	return true;

@@ -94,6 +94,7 @@ struct listener_plan {
 	uint32_t number;			/* port.number */
 	uint32_t bound_port;			/* what is bound (README.md D2); 0 for unix sockets */
 	bool mapped;				/* some listener's bound_port differs from its number (D4) */
+	bool proxy_protocol;			/* every connection begins with its header (http.md 31) */
 	LIST(struct chain *) chains;
 	const struct chain *plain;		/* without TLS, HTTP or TCP; NULL: TLS is required */
 	const struct host_map *sni;		/* for listener_find_chain(); NULL: no TLS on this port */

@@ -10,6 +10,7 @@
 #include "proxy/http/forwarded.h"
 #include "proxy/http/pump.h"
 #include "proxy/net/client_hello.h"
+#include "proxy/net/proxy_protocol.h"
 #include "proxy/net/socket.h"
 #include "proxy/stream/stream.h"
 #include "proxy/stream/tcp_session.h"
@@ -19,6 +20,7 @@
 
 /* What the connection is doing, and what its timer waits for. */
 enum phase {
+	PHASE_PROXY,		/* the header of the PROXY protocol is not complete */
 	PHASE_HELLO,		/* the ClientHello is not complete */
 	PHASE_HANDSHAKE,
 	PHASE_PREFACE,		/* the first bytes will tell HTTP/2 from HTTP/1; timer: head of a request */
@@ -26,6 +28,13 @@ enum phase {
 	PHASE_TCP,		/* bytes are relayed; the session has timers of its own */
 	PHASE_LINGER,		/* our FIN is out or on its way; input is discarded */
 	PHASE_CLOSED,
+};
+
+/* Who opened the connection on behalf of the peer. */
+struct balancer {
+	struct sockaddr_storage address;
+	struct slice text;			/* into `chars` */
+	char chars[ADDRESS_TEXT_MAX];
 };
 
 struct downstream {
@@ -48,7 +57,8 @@ struct downstream {
 	int64_t accepted_us;
 	size_t discarded;			/* while lingering */
 	uint64_t lingered_out;			/* bytes written when its timer was set */
-	struct sockaddr_storage peer, local;
+	struct sockaddr_storage peer, local;	/* as the PROXY protocol says, where it is spoken */
+	struct balancer *balancer;		/* owned; NULL: nobody spoke for the peer */
 	struct {			/* what is kept of the ClientHello, past its reading */
 		char *name;		/* owned; NULL: none */
 		uint8_t name_len;
@@ -83,8 +93,9 @@ static void bury(struct worker *w, struct grave *g)
 	if (d->codec != NULL)
 		d->codec->ops->destroy(d->codec);
 	peer_identity_free(&d->identity);
-	free(d->texts);
+	free(d->balancer);
 	free(d->hello.name);
+	free(d->texts);
 	listener_drop(d->listener);
 	snapshot_use_drop(&d->use);
 	worker_recycle(w, WORKER_DOWNSTREAM, d);
@@ -222,6 +233,8 @@ static void on_timer(struct timer *t)
 		expire_preface(d);
 		return;
 	}
+	if (d->phase == PHASE_PROXY)
+		count_up(&d->server->counters.proxy_malformed, 1);
 	if (d->phase == PHASE_HANDSHAKE || d->phase == PHASE_HELLO)
 		count_tls_failure(d, TLS_FAILURE_tls_timeouts);
 	downstream_close(d);
@@ -507,13 +520,143 @@ static void peek_hello(struct downstream *d)
 	}
 }
 
+/* PROXY protocol */
+
+/* Written down once, in the room that they need: they are part of every request's description. */
+static void name_addresses(struct downstream *d)
+{
+	const struct sockaddr *peer = (struct sockaddr *)&d->peer, *local = (struct sockaddr *)&d->local;
+	char texts[3 * ADDRESS_TEXT_MAX];
+	size_t peer_len, local_len, ip_len;
+
+	peer_len = address_text(peer, texts);
+	local_len = address_text(local, texts + peer_len);
+	ip_len = address_ip_text(peer, texts + peer_len + local_len);
+	free(d->texts);
+	d->texts = malloc(peer_len + local_len + ip_len + 1);
+	must(d->texts != NULL);
+	memcpy(d->texts, texts, peer_len + local_len + ip_len);
+	d->peer_text = slice_make(d->texts, peer_len);
+	d->local_text = slice_make(d->texts + peer_len, local_len);
+	/* Whoever connects to a unix socket is on this host. */
+	d->peer_ip = d->peer.ss_family == AF_UNIX ? SLICE("127.0.0.1") :
+		     slice_make(d->texts + peer_len + local_len, ip_len);
+}
+
+static void take_proxy_header(struct downstream *d, const struct proxy_header *h)
+{
+	struct balancer *b;
+
+	if (h->local)
+		return;
+	b = malloc(sizeof(*b));
+	must(b != NULL);
+	b->address = d->peer;
+	b->text = slice_make(b->chars, address_text((struct sockaddr *)&b->address, b->chars));
+	d->balancer = b;
+	d->peer = h->source;
+	d->local = h->destination;
+	name_addresses(d);
+}
+
+/* What the connection is for: at once where the listener has no choice, else its ClientHello tells. */
+static void start_listener(struct downstream *d)
+{
+	const struct listener_plan *plan = d->listener->plan;
+	int64_t hello_until_ms = worker_now_ms(d->server->worker) + limits_of(d)->client_hello_ms;
+
+	if (plan == NULL) {		/* it was closed meanwhile */
+		downstream_close(d);
+	} else if (plan->sni == NULL && plan->plain != NULL) {
+		d->chain = plan->plain;
+		start_chain(d);
+	} else {
+		d->phase = PHASE_HELLO;
+		timer_set(d->server->worker, &d->timer, hello_until_ms < d->handshake_until_ms ?
+			  hello_until_ms : d->handshake_until_ms, on_timer);
+	}
+}
+
+static void refuse_header(struct downstream *d)
+{
+	count_up(&d->server->counters.proxy_malformed, 1);
+	log_debug("proxy", "%.*s: no header of the PROXY protocol", SLICE_ARG(d->peer_text));
+	downstream_close(d);
+}
+
+/* Takes the header alone off the socket: what follows belongs to TLS or HTTP. True: it is there. */
+static bool read_proxy_header(struct downstream *d)
+{
+	struct worker *w = d->server->worker;
+	ssize_t n = recv(d->transport.fd, w->scratch, PROXY_PROTOCOL_MAX, MSG_PEEK);
+	struct proxy_header header;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0) {
+		downstream_close(d);
+		return false;
+	}
+	switch (proxy_protocol_parse(slice_make(w->scratch, (size_t)n), &header)) {
+	case PROXY_PROTOCOL_MORE:
+		if (d->transport.rdhup)
+			refuse_header(d);
+		return false;
+	case PROXY_PROTOCOL_NONE:
+	case PROXY_PROTOCOL_BAD:
+		refuse_header(d);
+		return false;
+	case PROXY_PROTOCOL_OK:
+		break;
+	}
+	if (recv(d->transport.fd, w->scratch, header.len, 0) != (ssize_t)header.len) {
+		downstream_close(d);
+		return false;
+	}
+	count_up(&d->server->counters.proxy_headers, 1);
+	take_proxy_header(d, &header);
+	return true;
+}
+
+static bool is_trusted_source(const struct downstream *d)
+{
+	const struct proxy_settings *settings = d->use->snapshot->settings;
+	struct ip ip;
+
+	/* Whoever connects to a unix socket is on this host. */
+	if (!ip_from_sockaddr((const struct sockaddr *)&d->peer, &ip))
+		ip = (struct ip){ .v4 = true, .bytes = { 127, 0, 0, 1 } };
+	for (size_t i = 0; i < settings->proxy_protocol.trusted_sources.count; i++)
+		if (cidr_contains(&settings->proxy_protocol.trusted_sources.items[i], &ip))
+			return true;
+	return false;
+}
+
+/* From anybody else the header could say anything, and without one the connection would be its
+ * balancer's (spec/http.md 31). */
+static void await_proxy_header(struct downstream *d)
+{
+	if (is_trusted_source(d)) {
+		d->phase = PHASE_PROXY;
+		timer_set(d->server->worker, &d->timer, d->handshake_until_ms, on_timer);
+		return;
+	}
+	count_up(&d->server->counters.proxy_untrusted, 1);
+	log_debug("proxy", "%.*s: no trusted source of the PROXY protocol", SLICE_ARG(d->peer_text));
+	downstream_close(d);
+}
+
 /* transport events */
 
 static void on_downstream_readable(void *owner)
 {
 	struct downstream *d = owner;
 
+	if (d->phase == PHASE_PROXY && read_proxy_header(d))
+		start_listener(d);
 	switch (d->phase) {
+	case PHASE_PROXY:
+		break;
 	case PHASE_HELLO:
 		peek_hello(d);
 		read_http(d);
@@ -579,27 +722,6 @@ static const struct transport_events transport_events = {
 	.on_closed = on_downstream_closed,
 };
 
-/* Written down once, in the room that they need: they are part of every request's description. */
-static void name_addresses(struct downstream *d)
-{
-	const struct sockaddr *peer = (struct sockaddr *)&d->peer, *local = (struct sockaddr *)&d->local;
-	char texts[3 * ADDRESS_TEXT_MAX];
-	size_t peer_len, local_len, ip_len;
-
-	peer_len = address_text(peer, texts);
-	local_len = address_text(local, texts + peer_len);
-	ip_len = address_ip_text(peer, texts + peer_len + local_len);
-	free(d->texts);
-	d->texts = malloc(peer_len + local_len + ip_len + 1);
-	must(d->texts != NULL);
-	memcpy(d->texts, texts, peer_len + local_len + ip_len);
-	d->peer_text = slice_make(d->texts, peer_len);
-	d->local_text = slice_make(d->texts + peer_len, local_len);
-	/* Whoever connects to a unix socket is on this host. */
-	d->peer_ip = d->peer.ss_family == AF_UNIX ? SLICE("127.0.0.1") :
-		     slice_make(d->texts + peer_len + local_len, ip_len);
-}
-
 static bool over_limit(struct server *s)
 {
 	return atomic_load_explicit(&s->counters.connections_active, memory_order_relaxed) >=
@@ -634,15 +756,11 @@ void downstream_accept(struct acceptor *a, int fd, const struct sockaddr_storage
 	if (getsockname(fd, (struct sockaddr *)&d->local, &local_len) != 0)
 		d->local = (struct sockaddr_storage){ .ss_family = AF_UNSPEC };
 	name_addresses(d);
-	if (l->plan->sni == NULL && l->plan->plain != NULL) {
-		d->chain = l->plan->plain;
-		start_chain(d);
-	} else {
-		d->phase = PHASE_HELLO;
-		d->handshake_until_ms = worker_now_ms(s->worker) + limits_of(d)->tls_handshake_ms;
-		set_timer(d, limits_of(d)->client_hello_ms < limits_of(d)->tls_handshake_ms ?
-			  limits_of(d)->client_hello_ms : limits_of(d)->tls_handshake_ms);
-	}
+	d->handshake_until_ms = worker_now_ms(s->worker) + limits_of(d)->tls_handshake_ms;
+	if (l->plan->proxy_protocol)
+		await_proxy_header(d);
+	else
+		start_listener(d);
 }
 
 struct server *downstream_server(const struct downstream *d)
@@ -689,7 +807,8 @@ void downstream_describe(const struct downstream *d, struct exchange *x)
 {
 	const struct transport *t = &d->transport;
 
-	x->direct_remote_address = x->remote_address = d->peer_text;
+	x->remote_address = d->peer_text;
+	x->direct_remote_address = d->balancer != NULL ? d->balancer->text : d->peer_text;
 	x->local_address = d->local_text;
 	if (x->start_us == 0)
 		x->start_us = d->accepted_us;
@@ -757,9 +876,10 @@ static void describe_address(const struct sockaddr_storage *a, struct check_addr
 
 void downstream_describe_peer(const struct downstream *d, struct check_request *q)
 {
-	describe_address(&d->peer, &q->source);
+	/* source.ip is who opened the socket, remote.ip who is behind it (authorization-policy.md 5.6). */
+	describe_address(d->balancer != NULL ? &d->balancer->address : &d->peer, &q->source);
 	describe_address(&d->local, &q->destination);
-	q->remote = q->source;
+	describe_address(&d->peer, &q->remote);
 	q->tls = d->transport.ssl != NULL;
 	if (d->identity != NULL) {
 		q->peer_verified = d->identity->verified;
@@ -798,7 +918,7 @@ void downstream_after_switch(struct downstream *d)
 {
 	if (d->phase == PHASE_TCP)
 		return;
-	if (d->phase == PHASE_HELLO && d->listener->plan != NULL) {
+	if (d->phase <= PHASE_HELLO && d->listener->plan != NULL) {
 		/* Nothing was chosen yet: its hello is answered by what serves now, from one snapshot. */
 		snapshot_use_drop(&d->use);
 		d->use = snapshot_use_take(d->server->use);

@@ -36,6 +36,9 @@ struct snapshot_use {
 	X(connections, "downstream connections accepted") \
 	X(connections_active, "downstream connections open") \
 	X(connections_refused, "accepted and closed: maxConnections") \
+	X(proxy_headers, "PROXY protocol headers accepted") \
+	X(proxy_malformed, "connections closed: PROXY protocol header missing, malformed or late") \
+	X(proxy_untrusted, "connections closed: PROXY protocol, and the source is not trusted") \
 	X(tls_handshakes, "TLS handshakes completed") \
 	X(tls_failures, "TLS handshakes failed") \
 	TLS_FAILURES(X) \

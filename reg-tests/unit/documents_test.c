@@ -249,6 +249,7 @@ static void a_proxy_without_document_has_defaults(void **state)
 	assert_false(p->http.accept_http10);
 	assert_string_equal(p->http.server_name.at, "istio-envoy");
 	assert_false(p->admin.socket_set);
+	assert_false(p->proxy_protocol.on);
 	resource_set_free(&set);
 	problems_fini(&ps);
 }
@@ -265,6 +266,7 @@ static void a_proxy_document_sets_what_it_names(void **state)
 		"  mesh: {rootNamespace: root, trustDomain: td, trustedProxies: 2, clusterDomain: \"\",\n"
 		"         pathNormalization: {normalization: MERGE_SLASHES}, dnsRefreshRate: 5s}\n"
 		"  http: {acceptHttp10: true, serverName: edge, underscoresInNames: REJECT}\n"
+		"  proxyProtocol: {ports: [443], trustedSources: [10.0.0.0/8, \"::1\"]}\n"
 		"  limits: {maxConnections: 50000, maxRequestHeadersKb: 16, idleTimeout: 0s, connectTimeout: 250ms}\n",
 		&ps);
 	const struct proxy_settings *p = set->proxy;
@@ -288,6 +290,11 @@ static void a_proxy_document_sets_what_it_names(void **state)
 	assert_int_equal(p->mesh.dns_refresh_ms, 5000);
 	assert_true(p->http.accept_http10);
 	assert_int_equal(p->http.underscores, UNDERSCORES_IN_NAMES_REJECT);
+	assert_true(p->proxy_protocol.on);
+	assert_int_equal(p->proxy_protocol.ports.count, 1);
+	assert_int_equal(p->proxy_protocol.ports.items[0].number, 443);
+	assert_int_equal(p->proxy_protocol.trusted_sources.count, 2);
+	assert_int_equal(p->proxy_protocol.trusted_sources.items[0].bits, 8);
 	assert_int_equal(p->limits.max_connections, 50000);
 	assert_int_equal(p->limits.request_head_bytes, 16384);
 	assert_int_equal(p->limits.idle_ms, 0);

@@ -9,6 +9,7 @@
 #ifndef SALLYPORT_RESOURCE_PROXY_SETTINGS_H
 #define SALLYPORT_RESOURCE_PROXY_SETTINGS_H
 
+#include "sallyport/cidr.h"
 #include "sallyport/decode.h"
 #include "sallyport/path.h"
 
@@ -78,6 +79,11 @@ struct proxy_port {
 	struct where where;
 };
 
+struct proxy_protocol_port {
+	uint32_t number;		/* what a Gateway writes */
+	struct where where;
+};
+
 enum access_log_format { ACCESS_LOG_TEXT, ACCESS_LOG_JSON };
 enum header_underscores { UNDERSCORES_IN_NAMES_ALLOW, UNDERSCORES_IN_NAMES_REJECT, UNDERSCORES_IN_NAMES_DROP };
 
@@ -121,6 +127,11 @@ struct proxy_settings {
 		struct slice server_name;	/* of the `server` header */
 		int underscores;	/* enum header_underscores */
 	} http;
+	struct {			/* of connections to us (spec/http.md 31) */
+		bool on;
+		LIST(struct proxy_protocol_port) ports;	/* empty: all */
+		LIST(struct cidr) trusted_sources;	/* never empty where `on` */
+	} proxy_protocol;
 	struct proxy_limits limits;
 };
 
