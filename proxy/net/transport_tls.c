@@ -10,6 +10,7 @@
 #include "proxy/net/worker.h"
 
 #define RECORD_BYTES	16384u	/* most that one TLS record carries */
+#define SEALED_BYTES	(RECORD_BYTES + 256u)	/* room that it takes when sealed */
 
 static int bio_read(BIO *bio, char *into, int room)
 {
@@ -185,12 +186,18 @@ void tls_flush(struct transport *t)
 		buffer_consume(t->worker, &t->out, seal(t, buffer_slice(&t->out)));
 }
 
+/* Records are gathered for one write while the socket takes what it is given. */
+static bool may_seal(struct transport *t)
+{
+	return (t->writable && buffer_len(&t->raw_out) + SEALED_BYTES <= BUFFER_BYTES_LARGE) || push_records(t);
+}
+
 size_t tls_send(struct transport *t, struct slice s)
 {
 	size_t taken = 0;
 
 	tls_flush(t);
-	while (!t->dead && taken < s.len && buffer_len(&t->out) == 0 && push_records(t))
+	while (!t->dead && taken < s.len && buffer_len(&t->out) == 0 && may_seal(t))
 		taken += seal(t, slice_from(s, taken));
 	worker_flush_later(t->worker, t);
 	return taken;

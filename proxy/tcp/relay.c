@@ -60,7 +60,7 @@ static enum outcome move_spliced(struct relay_way *w, size_t *moved)
 	size_t taken;
 
 	if (w->piped == 0) {
-		got = transport_splice_in(w->from, w->pipe->in, RELAY_PIECE_BYTES, &w->piped);
+		got = transport_splice_in(w->from, w->pipe->in, RELAY_PIPE_BYTES, &w->piped);
 		if (got != OK)
 			return got;
 		w->flowing = w->piped >= FLOW_BYTES;

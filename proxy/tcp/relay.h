@@ -4,7 +4,8 @@
  *
  * Bytes go through a buffer while they come in small pieces, or where one side is TLS, and through a
  * pipe (splice(2)) while they flow between two plain sockets. A way holds at most RELAY_PIECE_BYTES
- * of them: what the receiver does not take is not read from the sender. An idle way holds neither.
+ * or RELAY_PIPE_BYTES of them: what the receiver does not take is not read from the sender. An idle
+ * way holds neither.
  *
  * A FIN (or close_notify) is passed on behind the last byte; the other way goes on. TLS that ends
  * without close_notify counts as a FIN, as many clients end so, and nothing more can be sent to it.
@@ -20,7 +21,8 @@
 
 #include "proxy/net/worker.h"
 
-#define RELAY_PIECE_BYTES	(64u * 1024)	/* held of one way, beyond what the sockets hold */
+#define RELAY_PIECE_BYTES	(64u * 1024)	/* held of one way in a buffer, beyond what the sockets hold */
+#define RELAY_PIPE_BYTES	(128u * 1024)	/* the same in a pipe */
 #define RELAY_TURN_BYTES	(1024u * 1024)	/* of one way, before others get their turn */
 
 enum relay_end {
