@@ -23,7 +23,8 @@ say WORDS        sends the words as a line, prints the answer's line
 hear             prints what comes until the end
 half BYTES       sends so many bytes and FIN, prints what comes; "same" where size and digest are those sent
 last WORDS       hears the end, then still sends the words and FIN
-refused          "closed" where the connection ends without a byte, however that is
+refused [SOURCE] "closed" where the connection (from this address) ends without a byte, however that is
+chat             lines from its input go there, and what comes back to its output
 leave            sends half a line, hears something and resets
 cut              says a line, hears 1000 bytes and says another; prints how many came and how it ended
 aged             says and hears lines until the end, then prints "closed"
@@ -135,10 +136,11 @@ def serve_all():
 
 # ---- clients ----
 
-def connect(where):
+def connect(where, source=None):
     address, _, name = where.partition("/")
     host, port = address.rsplit(":", 1)
-    s = socket.create_connection((host, int(port)), timeout=PATIENCE)
+    s = socket.create_connection((host, int(port)), timeout=PATIENCE,
+                                 source_address=source and (source, 0))
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not name:
         return s
@@ -209,14 +211,21 @@ def last(where, *words):
     print(data.decode().rstrip(), how)
 
 
-def refused(where):
+def refused(where, source=None):
     try:
-        s = connect(where)
+        s = connect(where, source)
         s.sendall(b"anybody?\n")
         data, how = read_all(s)
         print("closed" if not data else f"heard {data!r} {how}")
     except (OSError, ssl.SSLError):
         print("closed")
+
+
+def chat(where):
+    s = connect(where)
+    for line in sys.stdin:
+        s.sendall(line.encode())
+        print(read_line(s).decode().rstrip(), flush=True)
 
 
 def leave(where):
@@ -283,5 +292,5 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["serve"]:
         serve_all()
     else:
-        stories = {f.__name__: f for f in (say, hear, half, last, refused, leave, aged, idle, hold)}
+        stories = {f.__name__: f for f in (say, hear, half, last, refused, chat, leave, aged, idle, hold)}
         {**stories, "cut": cut_off}[sys.argv[1]](*sys.argv[2:])
