@@ -158,12 +158,15 @@ static void watch_counts(struct http2 *h)
 
 static void watch_stream(struct http2 *h)
 {
-	const struct http2_limits *l = &h->limits;
-	uint32_t error;
+	struct http2_limits *l = &h->limits;
+	uint32_t newest = h->past.newest, error;
 
 	if (!h->codec.is_server)
 		return;
 	error = http2_past_take(&h->past, l->type, l->stream_id, l->flags & NGHTTP2_FLAG_END_STREAM);
+	/* Now, and not when the library has come to it: frames that follow are measured by it. */
+	if (h->past.newest != newest)
+		l->streams_opened++;
 	if (error != NGHTTP2_NO_ERROR)
 		http2_break(h, error);
 }

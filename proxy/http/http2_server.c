@@ -35,7 +35,6 @@ static struct http2_stream *begin(struct http2 *h, struct http2_stream *known, i
 	struct http2_stream *s;
 
 	(void)known;
-	h->limits.streams_opened++;
 	if (h->drained || h->stream_count >= h->codec.settings->concurrent_streams)
 		return refuse(h, id);
 	s = http2_stream_create(h);

@@ -210,16 +210,20 @@ static void feed(struct rig *r, const void *bytes, size_t len)
 	}
 }
 
-static void frame(struct rig *r, unsigned type, unsigned flags, uint32_t id, const void *payload, size_t len)
+/* For the next time that the codec is fed. */
+static void append(struct rig *r, unsigned type, unsigned flags, uint32_t id, const void *payload, size_t len)
 {
 	uint8_t head[9] = { (uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len, (uint8_t)type, (uint8_t)flags,
 			    (uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8), (uint8_t)id };
-	struct text all = { 0 };
 
-	text_add(&all, slice_make((char *)head, 9));
-	text_add(&all, slice_make(payload, len));
-	feed(r, text_slice(&all).at, 9 + len);
-	text_fini(&all);
+	buffer_append(r->worker, &r->transport.in, slice_make((char *)head, 9));
+	buffer_append(r->worker, &r->transport.in, slice_make(payload, len));
+}
+
+static void frame(struct rig *r, unsigned type, unsigned flags, uint32_t id, const void *payload, size_t len)
+{
+	append(r, type, flags, id, payload, len);
+	feed(r, "", 0);
 }
 
 static void settings_of_peer(struct rig *r)
@@ -768,6 +772,27 @@ static void test_floods(void **state)
 	flood(20000, 10100, NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, zeros, 8, HTTP2_LIMIT_http2_glitches);
 }
 
+/* gRPC gives every stream more room as it opens it, and opens many before the first answer. */
+static void test_room_for_many(void **state)
+{
+	static struct rig rig;
+	struct rig *r = open_rig(&rig);
+	uint8_t block[256];
+	size_t len;
+
+	(void)state;
+	for (uint32_t id = 1; id < 161; id += 2) {
+		len = block_of(r, FIELDS(POST), block, sizeof(block));
+		append(r, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, block, len);
+		append(r, NGHTTP2_WINDOW_UPDATE, 0, id, "\0\0\0\5", 4);
+		append(r, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, id, "\0\0\0\0\0", 5);
+	}
+	feed(r, "", 0);
+	assert_false(r->closed);
+	assert_int_equal(r->count, 80);
+	close_rig(r);
+}
+
 static void test_empty_frames(void **state)
 {
 	static struct rig rig;
@@ -886,12 +911,8 @@ static void test_turn(void **state)
 	(void)state;
 	worker_turn(worker);
 	for (uint32_t id = 1; id < 140; id += 2) {
-		uint8_t head[9] = { 0, 0, 0, NGHTTP2_HEADERS, 5, 0, 0, 0, (uint8_t)id };
-
 		len = block_of(r, FIELDS(GET), block, sizeof(block));
-		head[2] = (uint8_t)len;
-		buffer_append(worker, &r->transport.in, slice_make((char *)head, 9));
-		buffer_append(worker, &r->transport.in, slice_make((char *)block, len));
+		append(r, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, id, block, len);
 	}
 	codec_feed(r->codec);
 	assert_int_equal(r->count, 32);
@@ -933,6 +954,7 @@ int main(void)
 		cmocka_unit_test(test_over),
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_floods),
+		cmocka_unit_test(test_room_for_many),
 		cmocka_unit_test(test_empty_frames),
 		cmocka_unit_test(test_continuations),
 		cmocka_unit_test(test_header_bomb),
