@@ -63,6 +63,9 @@ struct transport {
 	TAILQ_ENTRY(transport) flush_link;
 	bool resume_asked;
 	LIST_ENTRY(transport) resume_link;
+	bool tls_flooded;		/* failed for TLS_MESSAGES_A_MINUTE */
+	uint16_t tls_messages;		/* since tls_messages_ms */
+	int64_t tls_messages_ms;
 	unsigned long tls_code;		/* OpenSSL's, of the failure; 0: none of its own */
 	const char *tls_error;		/* static; why TLS failed, NULL: it did not */
 };
@@ -73,6 +76,9 @@ void transport_init(struct transport *t, struct worker *w, int fd, const struct 
 /* Starts connecting to an address; on_connected() follows, never from inside the call. */
 void transport_connect(struct transport *t, struct worker *w, const struct sockaddr *to, socklen_t len,
 		       const struct transport_events *events, void *owner);
+/* Most KeyUpdates, and attempts to renegotiate, of a minute; with more, the connection fails (hardening.md T-60). */
+#define TLS_MESSAGES_A_MINUTE	32u
+
 /* Server handshake with that context (a reference is taken); on_connected() follows. */
 void transport_accept_tls(struct transport *t, SSL_CTX *ctx);
 

@@ -55,26 +55,47 @@ static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
 	return command == BIO_CTRL_FLUSH ? 1 : 0;
 }
 
-static BIO_METHOD *bio_method(void)
-{
-	static BIO_METHOD *method;
-	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t method_once = PTHREAD_ONCE_INIT;
+static BIO_METHOD *method;
 
-	pthread_mutex_lock(&lock);
-	if (method == NULL) {
-		method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "transport");
-		must(method != NULL);
-		BIO_meth_set_read(method, bio_read);
-		BIO_meth_set_write(method, bio_write);
-		BIO_meth_set_ctrl(method, bio_ctrl);
+static void make_method(void)
+{
+	method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "transport");
+	must(method != NULL);
+	BIO_meth_set_read(method, bio_read);
+	BIO_meth_set_write(method, bio_write);
+	BIO_meth_set_ctrl(method, bio_ctrl);
+}
+
+static BIO *new_bio(void)
+{
+	pthread_once(&method_once, make_method);
+	return BIO_new(method);
+}
+
+/* What TLS has to say to itself. After the handshake there is little reason for any, and each KeyUpdate
+ * costs keys, each ClientHello (TLS 1.2) an alert that refuses it. */
+static void on_tls_info(const SSL *ssl, int where, int how)
+{
+	struct transport *t = BIO_get_data(SSL_get_rbio(ssl));
+	int64_t now_ms;
+
+	(void)how;
+	if (t->handshaking || (where != SSL_CB_WRITE_ALERT &&
+			       !(where == SSL_CB_ACCEPT_LOOP && SSL_get_state(ssl) == TLS_ST_SR_KEY_UPDATE)))
+		return;
+	now_ms = worker_now_ms(t->worker);
+	if (now_ms - t->tls_messages_ms >= 60000) {
+		t->tls_messages_ms = now_ms;
+		t->tls_messages = 0;
 	}
-	pthread_mutex_unlock(&lock);
-	return method;
+	if (++t->tls_messages > TLS_MESSAGES_A_MINUTE)
+		t->dead = t->tls_flooded = true;
 }
 
 void transport_accept_tls(struct transport *t, SSL_CTX *ctx)
 {
-	BIO *bio = BIO_new(bio_method());
+	BIO *bio = new_bio();
 
 	t->ssl = SSL_new(ctx);
 	must(t->ssl != NULL && bio != NULL);
@@ -82,6 +103,7 @@ void transport_accept_tls(struct transport *t, SSL_CTX *ctx)
 	BIO_set_init(bio, 1);
 	SSL_set_bio(t->ssl, bio, bio);
 	SSL_set_accept_state(t->ssl);
+	SSL_set_info_callback(t->ssl, on_tls_info);
 	t->handshaking = true;
 	tls_handshake(t);
 }

@@ -108,6 +108,8 @@ static void end(struct downstream *d, bool abort)
 	if (d->phase == PHASE_CLOSED)
 		return;
 	d->phase = PHASE_CLOSED;
+	if (d->transport.tls_flooded)
+		count_up(&s->counters.tls_message_floods, 1);
 	if (d->codec != NULL)
 		d->codec->ops->failed(d->codec, RESET_CONNECTION_TERMINATION);
 	if (d->session != NULL)

@@ -42,6 +42,7 @@ struct snapshot_use {
 	X(tls_handshakes, "TLS handshakes completed") \
 	X(tls_failures, "TLS handshakes failed") \
 	TLS_FAILURES(X) \
+	X(tls_message_floods, "TLS connections closed: too many messages such as KeyUpdate") \
 	X(tls_resumed, "TLS sessions resumed") \
 	X(tls_no_chain, "connections closed: no server for the name") \
 	X(tls_no_secret, "connections closed: the secret is missing") \

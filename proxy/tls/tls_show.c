@@ -123,6 +123,7 @@ static void add_authorities(struct secret_table *t, const struct secret_row *row
 static void add_server(struct secret_table *t, const struct tls_settings *s, SSL_CTX *ctx)
 {
 	struct secret_row row = { .active = ctx != NULL };
+	X509_STORE *store = NULL;
 
 	for (unsigned i = 0; i < s->certificate_count; i++) {
 		const X509 *leaf = ctx != NULL ? tls_context_leaf(ctx, i) : NULL;
@@ -141,10 +142,10 @@ static void add_server(struct secret_table *t, const struct tls_settings *s, SSL
 		return;
 	row.type = "CA";
 	client_ca_text(&s->client, row.name, sizeof(row.name));
-	if (ctx == NULL)
-		add_row(t, &row);
+	if (ctx != NULL && SSL_CTX_get0_verify_cert_store(ctx, &store) == 1 && store != NULL)
+		add_authorities(t, &row, store);
 	else
-		add_authorities(t, &row, SSL_CTX_get_cert_store(ctx));
+		add_row(t, &row);
 }
 
 void tls_store_show(const struct tls_store *store, struct text *out, bool json)
