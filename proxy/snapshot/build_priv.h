@@ -102,8 +102,6 @@ const struct route_table *build_routes(struct snapshot_builder *b, const struct 
 
 /* The list that a server reads; 0: none, its routes are in the names that clients send. */
 unsigned server_routes(const struct server *s);
-/* Has the server any of its hosts in common with the VirtualService (gateway.md 7.4)? */
-bool server_meets_service(const struct server_use *u, struct bound_service *s);
 
 /* tcp_routes.c: the one route of a server of opaque TCP, with or without TLS before it (gateway.md 13);
  * NULL: no VirtualService has any. */

@@ -29,12 +29,20 @@ static void note_meeting(void *arg, struct slice domain)
 	*(bool *)arg = true;
 }
 
-bool server_meets_service(const struct server_use *u, struct bound_service *s)
+/* Any of these, for a VirtualService of this namespace. */
+static bool has_host(const struct server_use *u, struct slice ns, const struct slice *hosts, size_t count)
 {
 	bool meets = false;
 
-	server_hosts_intersect(u->hosts, s->service->meta->ns, s->hosts.items, s->hosts.count, note_meeting,
-			       &meets);
+	server_hosts_intersect(u->hosts, ns, hosts, count, note_meeting, &meets);
+	return meets;
+}
+
+/* Has the server any of its hosts in common with the VirtualService (7.4)? */
+static bool meets_service(const struct server_use *u, struct bound_service *s)
+{
+	bool meets = has_host(u, s->service->meta->ns, s->hosts.items, s->hosts.count);
+
 	s->reaches_host = s->reaches_host || meets;
 	return meets;
 }
@@ -119,7 +127,7 @@ const struct tcp_route *build_tcp_route(struct snapshot_builder *b, const struct
 		struct bound_service *s = u->gateway->services.items[i];
 		const struct virtual_service *vs = s->service;
 
-		if (vs->tcp.count == 0 || !server_meets_service(u, s))
+		if (vs->tcp.count == 0 || !meets_service(u, s))
 			continue;
 		for (size_t k = 0; k < vs->tcp.count; k++) {
 			if (!route_applies(u, &vs->tcp.items[k]))
@@ -138,14 +146,6 @@ const struct tcp_route *build_tcp_route(struct snapshot_builder *b, const struct
 
 /* ---- tls routes (14.1) ---- */
 
-static bool is_host_of(const struct server *s, struct slice name)
-{
-	for (size_t i = 0; i < s->hosts.count; i++)
-		if (hostname_matches(s->hosts.items[i].host, name))
-			return true;
-	return false;
-}
-
 /* The names are live all the same: server hosts only say which VirtualServices belong here. */
 static void tell_strangers(struct snapshot_builder *b, const struct server_use *u, const struct meta *m,
 			   const struct l4_match *item)
@@ -153,7 +153,7 @@ static void tell_strangers(struct snapshot_builder *b, const struct server_use *
 	for (size_t i = 0; i < item->sni_hosts.count; i++) {
 		const struct located_slice *name = &item->sni_hosts.items[i];
 
-		if (!is_host_of(u->server, name->text) && first_telling(b, name, u->server, 0))
+		if (!has_host(u, m->ns, &name->text, 1) && first_telling(b, name, u->server, 0))
 			build_warning(b, m, name->where, "%.*s is served although server %.*s of Gateway %.*s has "
 				      "no such host", SLICE_ARG(name->text), SLICE_ARG(u->server->port_name),
 				      SLICE_ARG(u->gateway->id));
@@ -167,7 +167,7 @@ void build_tls_routes(struct snapshot_builder *b, const struct server_use *u,
 		struct bound_service *s = u->gateway->services.items[i];
 		const struct virtual_service *vs = s->service;
 
-		if (vs->tls.count == 0 || !server_meets_service(u, s))
+		if (vs->tls.count == 0 || !meets_service(u, s))
 			continue;
 		for (size_t k = 0; k < vs->tls.count; k++) {
 			const struct l4_route *source = &vs->tls.items[k];

@@ -47,6 +47,28 @@ static void a_real_hello_tells_name_and_protocols(void **state)
 	assert_false(hello.offers_h2 || hello.offers_http11);
 }
 
+/* spec/gateway.md 14.2: the whole name, and no other. */
+static void the_protocols_of_a_mesh_are_known(void **state)
+{
+	static const struct { const char *alpn; bool mesh; } rows[] = {
+		{ "\x05istio", true }, { "\x13istio-peer-exchange", true }, { "\x0eistio-http/1.0", true },
+		{ "\x0eistio-http/1.1", true }, { "\x08istio-h2", true }, { "\x02h2\x05istio", true },
+		{ "\x02h2\x08http/1.1", false }, { "\x04isti", false }, { "\x06istio-", false },
+		{ "\x05Istio", false }, { "\x09istio-h2x", false }, { NULL, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		unsigned char bytes[4096];
+		struct client_hello hello;
+		size_t len = make_hello("a.example", rows[i].alpn, bytes, sizeof(bytes));
+
+		assert_int_equal(client_hello_parse(slice_make(bytes, len), &hello), CLIENT_HELLO_OK);
+		if (hello.offers_mesh != rows[i].mesh)
+			fail_msg("row %zu", i);
+	}
+}
+
 static void every_beginning_of_it_asks_for_more(void **state)
 {
 	unsigned char bytes[4096];
@@ -97,6 +119,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_real_hello_tells_name_and_protocols),
+		cmocka_unit_test(the_protocols_of_a_mesh_are_known),
 		cmocka_unit_test(every_beginning_of_it_asks_for_more),
 		cmocka_unit_test(records_may_be_cut_anywhere),
 		cmocka_unit_test(what_is_no_hello_is_told_apart),
