@@ -151,6 +151,11 @@ struct codec_settings {
 	uint32_t connection_streams;			/* then the connection drains: 10000 */
 	int64_t head_ms;				/* a header block that has begun; 0: off */
 	int64_t drain_grace_ms;				/* between both words of a drain */
+	int64_t stall_ms;				/* a stream that the peer gives no room; 0: off */
+	/* Server: of a request whose response is over, so much is read and dropped before RST_STREAM;
+	 * linger_ms 0: nothing. */
+	int64_t linger_ms;
+	uint64_t linger_bytes;
 };
 
 struct codec_ops {

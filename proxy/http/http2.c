@@ -105,6 +105,8 @@ static void drop_input(struct http2_stream *s)
 	buffer_release(worker_of(h), &s->in);
 }
 
+static void arm(struct http2 *h);
+
 void http2_wait_for_room(struct http2_stream *s)
 {
 	struct http2 *h = http2_of(s);
@@ -113,8 +115,10 @@ void http2_wait_for_room(struct http2_stream *s)
 	if (s->stalled_ms != 0 || !h->codec.is_server)
 		return;
 	s->stalled_ms = worker_now_ms(worker_of(h));
-	if (h->stall_due_ms == 0)
-		h->stall_due_ms = s->stalled_ms + HTTP2_STALL_MS;
+	if (h->stall_due_ms != 0 || h->codec.settings->stall_ms == 0)
+		return;
+	h->stall_due_ms = s->stalled_ms + h->codec.settings->stall_ms;
+	arm(h);
 }
 
 static void cut_off(struct http2_stream *s, uint32_t code)
@@ -125,10 +129,53 @@ static void cut_off(struct http2_stream *s, uint32_t code)
 	nghttp2_submit_rst_stream(http2_of(s)->session, NGHTTP2_FLAG_NONE, s->id, code);
 }
 
+/* The response is over before the request is: no more of it, please (RFC 9113 8.1). */
+static void end_request(struct http2_stream *s)
+{
+	s->linger_due_ms = INT64_MAX;
+	cut_off(s, NGHTTP2_NO_ERROR);
+}
+
+/* Clients lose a response that a reset comes along with. The rest may go on for a while where they stop by
+ * themselves, or where it ends without more window: some never read again, once they have the response. */
+static bool may_linger(const struct http2_stream *s)
+{
+	const struct message *m = s->message;
+
+	return s->error_sent || (m != NULL && m->framing == FRAMING_LENGTH &&
+				 m->content_length - s->received <= HTTP2_STREAM_WINDOW / 2);
+}
+
+static void linger(struct http2_stream *s)
+{
+	struct http2 *h = http2_of(s);
+
+	if (s->linger_due_ms != 0)
+		return;
+	s->stalled_ms = 0;
+	s->received = 0;
+	if (h->codec.settings->linger_ms == 0 || !s->lingers) {
+		end_request(s);
+		return;
+	}
+	s->linger_due_ms = worker_now_ms(worker_of(h)) + h->codec.settings->linger_ms;
+	if (h->linger_due_ms == 0)
+		h->linger_due_ms = s->linger_due_ms;
+}
+
+/* More of a request that nobody wants. */
+static void drop(struct http2_stream *s, size_t len)
+{
+	s->received += len;
+	if (s->linger_due_ms != INT64_MAX && s->received > http2_of(s)->codec.settings->linger_bytes)
+		end_request(s);
+}
+
 void http2_let_go(struct http2_stream *s)
 {
 	struct http2 *h = http2_of(s);
 
+	s->lingers = may_linger(s);
 	s->owned = false;
 	s->message = NULL;
 	s->trailers = NULL;
@@ -138,11 +185,9 @@ void http2_let_go(struct http2_stream *s)
 	s->late_trailers = NULL;
 	if (s->ended && !s->end_sent && !s->closed)
 		http2_wait_for_room(s);	/* its last frames are still to leave */
-	/* The response is over before the request is: no more of it, please (RFC 9113 8.1), or: no more
-	 * of it will come. */
 	if (h->codec.is_server && s->end_sent && !s->input_ended)
-		cut_off(s, NGHTTP2_NO_ERROR);
-	else if (!h->codec.is_server && !(s->ended && s->input_ended))
+		linger(s);
+	else if (!h->codec.is_server && !(s->ended && s->input_ended))	/* no more of it will come */
 		cut_off(s, NGHTTP2_CANCEL);
 	http2_release(s);
 }
@@ -254,7 +299,8 @@ static void on_time(struct timer *t);
 
 static void arm(struct http2 *h)
 {
-	const int64_t times[] = { h->ack_due_ms, h->head_due_ms, h->drain_due_ms, h->stall_due_ms };
+	const int64_t times[] = { h->ack_due_ms, h->head_due_ms, h->drain_due_ms, h->stall_due_ms,
+				  h->linger_due_ms };
 	int64_t nearest = 0;
 
 	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
@@ -269,17 +315,18 @@ static void arm(struct http2 *h)
 /* Responses that wait for room longer than they may; when the next one is due. */
 static void reset_stalled(struct http2 *h, int64_t now_ms)
 {
+	int64_t stall_ms = h->codec.settings->stall_ms, oldest = 0;
 	struct http2_stream *s, *next;
-	int64_t oldest = 0;
 
+	if (!http2_has_room(h)) {	/* it is the connection that stalls, which its owner watches */
+		h->stall_due_ms = now_ms + stall_ms;
+		return;
+	}
 	for (s = LIST_FIRST(&h->streams); s != NULL; s = next) {
 		next = LIST_NEXT(s, link);
 		if (s->stalled_ms == 0)
 			continue;
-		if (now_ms - s->stalled_ms >= HTTP2_STALL_MS && !http2_has_room(h)) {
-			http2_trip(h, HTTP2_LIMIT_http2_stalled_streams);	/* it reads nothing at all */
-			return;
-		} else if (now_ms - s->stalled_ms >= HTTP2_STALL_MS) {
+		if (now_ms - s->stalled_ms >= stall_ms) {
 			count_limit(h, HTTP2_LIMIT_http2_stalled_streams);
 			s->stalled_ms = 0;
 			http2_reset(s, NGHTTP2_CANCEL, RESET_LOCAL_RESET, "http2.flush_timeout");
@@ -287,7 +334,24 @@ static void reset_stalled(struct http2 *h, int64_t now_ms)
 			oldest = s->stalled_ms;
 		}
 	}
-	h->stall_due_ms = oldest > 0 ? oldest + HTTP2_STALL_MS : 0;
+	h->stall_due_ms = oldest > 0 ? oldest + stall_ms : 0;
+}
+
+/* Enough of requests whose response is over. */
+static void end_lingering(struct http2 *h, int64_t now_ms)
+{
+	struct http2_stream *s;
+	int64_t next = 0;
+
+	LIST_FOREACH(s, &h->streams, link) {
+		if (s->linger_due_ms == 0 || s->linger_due_ms == INT64_MAX)
+			continue;
+		if (now_ms >= s->linger_due_ms)
+			end_request(s);
+		else if (next == 0 || s->linger_due_ms < next)
+			next = s->linger_due_ms;
+	}
+	h->linger_due_ms = next;
 }
 
 static void on_time(struct timer *t)
@@ -305,6 +369,8 @@ static void on_time(struct timer *t)
 		h->role->finish_drain(h);
 	if (h->stall_due_ms > 0 && now_ms >= h->stall_due_ms)
 		reset_stalled(h, now_ms);
+	if (h->linger_due_ms > 0 && now_ms >= h->linger_due_ms)
+		end_lingering(h, now_ms);
 	http2_run_output(h);
 }
 
@@ -462,6 +528,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 		nghttp2_session_consume(session, id, len);
 		if (s != NULL && !h->codec.is_server)
 			http2_reset(s, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL_ERROR, protocol_error);
+		else if (s != NULL && s->linger_due_ms != 0)
+			drop(s, len);
 		return 0;
 	}
 	s->received += len;
@@ -600,7 +668,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
 		return 0;
 	s->end_sent = true;
 	if (h->codec.is_server && !s->owned && !s->input_ended)
-		cut_off(s, NGHTTP2_NO_ERROR);
+		linger(s);
 	return 0;
 }
 

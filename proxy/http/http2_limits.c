@@ -33,8 +33,6 @@ uint32_t http2_limit_code(enum http2_limit which)
 		return NGHTTP2_COMPRESSION_ERROR;
 	case HTTP2_LIMIT_http2_settings_timeouts:
 		return NGHTTP2_SETTINGS_TIMEOUT;
-	case HTTP2_LIMIT_http2_stalled_streams:
-		return NGHTTP2_CANCEL;
 	default:
 		return NGHTTP2_ENHANCE_YOUR_CALM;
 	}

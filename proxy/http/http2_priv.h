@@ -32,7 +32,6 @@
 #define HTTP2_RESPONSE_WINDOW	(256 * 1024)	/* of a stream to a server */
 #define HTTP2_OUT_BYTES_MAX	(32u * 1024)	/* written, not yet sent: no further frames */
 #define HTTP2_SETTINGS_ACK_MS	10000
-#define HTTP2_STALL_MS		30000		/* a response that the client gives no room for */
 #define HTTP2_FIELD_OVERHEAD	32u		/* of a field in the size of a list (RFC 9113 6.5.2) */
 #define HTTP2_PREFACE_BYTES	24u
 #define HTTP2_FRAME_HEAD_BYTES	9u
@@ -77,10 +76,13 @@ struct http2_stream {
 	struct slice offered;		/* during send_data() */
 	uint64_t output_left;		/* of a body whose length was announced */
 	int64_t stalled_ms;		/* since when the owner waits; 0: it does not */
+	int64_t linger_due_ms;		/* until then the rest of the request is dropped; 0: it is not */
 	bool counted;			/* its length was announced, */
 	bool early_end;			/* and no trailers: its last byte is its end */
 	bool head_sent;			/* the final one was submitted */
 	bool head_left;			/* client: and has left */
+	bool error_sent;		/* its status was 400 or more */
+	bool lingers;			/* the rest of its request may come when the response is over */
 	bool swallow;			/* no body may be sent */
 	bool ended;			/* the owner sent the end */
 	bool end_sent;			/* END_STREAM left */
@@ -165,7 +167,7 @@ struct http2 {
 	uint32_t error;			/* code of a protocol error that we found */
 	const char *fault;		/* details for the streams of a connection that ends in error */
 	struct timer timer;		/* the nearest of these times; 0: off */
-	int64_t ack_due_ms, head_due_ms, drain_due_ms, stall_due_ms;
+	int64_t ack_due_ms, head_due_ms, drain_due_ms, stall_due_ms, linger_due_ms;
 	bool busy;			/* inside the library: it must not be entered again */
 	bool waking;
 	bool idle_due;			/* on_idle() is due */

@@ -107,6 +107,7 @@ static void submit(struct http2_stream *s, const struct message *m, const nghttp
 		return;
 	}
 	s->head_sent = true;
+	s->error_sent = m->status >= 400;
 	nghttp2_submit_response(session, s->id, fields, count, s->swallow ? NULL : &provider);
 }
 

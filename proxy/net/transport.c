@@ -2,7 +2,9 @@
 #include "proxy/net/transport.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -222,12 +224,14 @@ size_t transport_write(struct transport *t, const struct iovec *iov, int count)
 		transport_mark_dead(t, errno);
 		return 0;
 	}
-	if (n < (ssize_t)asked)
+	if (n > 0)
+		t->bytes_out += (uint64_t)n;
+	if (n < (ssize_t)asked) {
 		t->writable = false;
-	if (n < 0)
-		return 0;
-	t->bytes_out += (uint64_t)n;
-	return (size_t)n;
+		if (t->events->on_blocked != NULL)
+			t->events->on_blocked(t->owner);
+	}
+	return n < 0 ? 0 : (size_t)n;
 }
 
 void transport_queue(struct transport *t, struct slice s)
@@ -281,6 +285,15 @@ size_t transport_send(struct transport *t, struct slice s)
 	if (taken < s.len)
 		t->want_writable = true;
 	return taken;
+}
+
+uint64_t transport_acknowledged(const struct transport *t)
+{
+	int unread = 0;
+
+	if (t->fd < 0 || ioctl(t->fd, SIOCOUTQ, &unread) != 0 || unread < 0)
+		return t->bytes_out;
+	return (uint64_t)unread < t->bytes_out ? t->bytes_out - (uint64_t)unread : 0;
 }
 
 static void send_fin(struct transport *t)

@@ -35,6 +35,9 @@ struct transport_events {
 	void (*on_connected)(void *owner, enum outcome how);
 	/* The descriptor failed outside a call of ours (reset, write error). */
 	void (*on_closed)(void *owner);
+	/* The kernel did not take all of a write: the peer does not read as fast. May be NULL. It must not
+	 * call back into the transport. */
+	void (*on_blocked)(void *owner);
 };
 
 struct transport {
@@ -111,6 +114,9 @@ size_t transport_splice_out(struct transport *t, int pipe, size_t bytes);
 /* For who got on_readable() and does not read now: was the connection reset? Then it is dead, and
  * on_closed() does not follow. */
 bool transport_was_reset(struct transport *t);
+
+/* How much of what was sent the peer has acknowledged; grows as long as it reads. */
+uint64_t transport_acknowledged(const struct transport *t);
 
 /* FIN (and close_notify) after what is queued. */
 void transport_shutdown(struct transport *t);

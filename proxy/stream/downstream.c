@@ -47,6 +47,7 @@ struct downstream {
 	struct codec *codec;			/* owned; HTTP */
 	struct tcp_session *session;		/* ends with this; TCP */
 	struct timer timer;
+	struct timer stall;			/* the client does not take what is sent */
 	TAILQ_ENTRY(downstream) link;
 	enum phase phase;
 	unsigned streams;			/* in progress */
@@ -57,6 +58,7 @@ struct downstream {
 	int64_t accepted_us;
 	size_t discarded;			/* while lingering */
 	uint64_t lingered_out;			/* bytes written when its timer was set */
+	uint64_t stalled_at;			/* bytes acknowledged when `stall` was set */
 	struct sockaddr_storage peer, local;	/* as the PROXY protocol says, where it is spoken */
 	struct balancer *balancer;		/* owned; NULL: nobody spoke for the peer */
 	struct {			/* what is kept of the ClientHello, past its reading */
@@ -115,6 +117,7 @@ static void end(struct downstream *d, bool abort)
 	if (d->session != NULL)
 		tcp_session_end(d->session);
 	timer_cancel(s->worker, &d->timer);
+	timer_cancel(s->worker, &d->stall);
 	if (abort)
 		transport_abort(&d->transport);
 	else
@@ -689,6 +692,42 @@ static void on_downstream_writable(void *owner)
 		wait_for_peer(d);
 }
 
+static void on_stall(struct timer *t);
+
+static void watch_stall(struct downstream *d)
+{
+	struct worker *w = d->server->worker;
+	int64_t stall_ms = limits_of(d)->write_stall_ms;
+
+	if (stall_ms == 0)
+		return;
+	d->stalled_at = transport_acknowledged(&d->transport);
+	timer_set(w, &d->stall, worker_now_ms(w) + stall_ms, on_stall);
+}
+
+/* Slow is fine, as long as it reads at all (T-33); the kernel's memory goes with it. */
+static void on_stall(struct timer *t)
+{
+	struct downstream *d = container_of(t, struct downstream, stall);
+
+	if (d->transport.writable || d->transport.dead)
+		return;
+	if (transport_acknowledged(&d->transport) != d->stalled_at) {
+		watch_stall(d);
+		return;
+	}
+	count_up(&d->server->counters.write_stalls, 1);
+	downstream_abort(d);
+}
+
+static void on_downstream_blocked(void *owner)
+{
+	struct downstream *d = owner;
+
+	if (d->codec != NULL && !timer_is_set(&d->stall))
+		watch_stall(d);
+}
+
 static void on_downstream_connected(void *owner, enum outcome how)
 {
 	struct downstream *d = owner;
@@ -720,6 +759,7 @@ static void on_downstream_closed(void *owner)
 static const struct transport_events transport_events = {
 	.on_readable = on_downstream_readable,
 	.on_writable = on_downstream_writable,
+	.on_blocked = on_downstream_blocked,
 	.on_connected = on_downstream_connected,
 	.on_closed = on_downstream_closed,
 };

@@ -86,6 +86,9 @@ static void apply_settings(struct server *s, const struct proxy_settings *p)
 		.connection_streams = (uint32_t)p->limits.connection_streams,
 		.head_ms = p->limits.request_header_ms,
 		.drain_grace_ms = p->limits.http2_drain_grace_ms,
+		.stall_ms = p->limits.write_stall_ms,
+		.linger_ms = p->limits.delayed_close_ms,
+		.linger_bytes = (uint64_t)p->limits.linger_bytes,
 	};
 	s->codec_tls = s->codec_plain;
 	s->codec_tls.tls = true;

@@ -65,6 +65,7 @@ struct snapshot_use {
 	X(retries, "attempts after the first") \
 	X(grpc_deadlines, "gRPC calls ended by their own grpc-timeout") \
 	X(header_timeouts, "connections closed: head not complete in time") \
+	X(write_stalls, "connections closed: the client took nothing of a response in time") \
 	X(idle_timeouts, "connections or streams closed: idle") \
 	HTTP2_LIMITS(X) \
 	X(bytes_in, "request body bytes") \

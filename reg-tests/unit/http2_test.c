@@ -605,6 +605,111 @@ static void test_early_response(void **state)
 	close_rig(r);
 }
 
+static void on_waited(struct timer *t)
+{
+	(void)t;
+}
+
+/* Turns of the loop for so long. */
+static void wait_ms(struct rig *r, int64_t ms)
+{
+	struct timer until = { 0 };
+
+	timer_set(r->worker, &until, worker_now_ms(r->worker) + ms + 2 * TIMER_TICK_MS, on_waited);
+	while (timer_is_set(&until)) {
+		worker_resume_later(r->worker, &r->transport);	/* a turn that does not wait */
+		usleep(2000);
+		worker_turn(r->worker);
+	}
+}
+
+/* An error is answered while the request still comes: what is on its way is dropped, up to a bound. */
+static void test_lingering(void **state)
+{
+	static struct rig rig;
+	struct rig *r = open_rig(&rig);
+	static const char zeros[16384];
+
+	(void)state;
+	r->quiet = true;
+	r->settings.linger_ms = 30;
+	r->settings.linger_bytes = 100000;
+	headers(r, 1, false, FIELDS(POST));
+	answer(&r->requests[0], 403);
+	for (unsigned i = 0; i < 6; i++)
+		frame(r, NGHTTP2_DATA, 0, 1, zeros, sizeof(zeros));
+	assert_int_equal(sent(r).resets, 0);
+	frame(r, NGHTTP2_DATA, 0, 1, zeros, sizeof(zeros));
+	assert_int_equal(sent(r).resets, 1);	/* more than may be dropped */
+	headers(r, 3, false, FIELDS(POST));
+	answer(&r->requests[1], 403);
+	frame(r, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 3, zeros, 100);
+	headers(r, 5, false, FIELDS(POST, "content-length: 100"));
+	answer(&r->requests[2], 200);		/* little: it is on its way */
+	frame(r, NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 5, zeros, 100);
+	assert_int_equal(sent(r).resets, 1);
+	headers(r, 7, false, FIELDS(POST));
+	answer(&r->requests[3], 200);
+	assert_int_equal(sent(r).resets, 2);	/* no error, and no end in sight */
+	headers(r, 9, false, FIELDS(POST));
+	answer(&r->requests[4], 403);
+	assert_int_equal(sent(r).resets, 2);
+	assert_int_equal(r->idle, 4);
+	wait_ms(r, 30);
+	assert_int_equal(sent(r).resets, 3);
+	assert_int_equal(sent(r).reset_code, NGHTTP2_NO_ERROR);
+	assert_int_equal(r->idle, 5);
+	close_rig(r);
+}
+
+/* No window for a stream: it is cut off, the others go on. */
+static void test_stalled(void **state)
+{
+	static struct rig rig;
+	struct rig *r = open_rig(&rig);
+	static const uint8_t no_window[6] = { 0, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0, 0, 0, 0 };
+	static const uint8_t more[4] = { 0, 0, 0, 3 };
+
+	(void)state;
+	r->settings.stall_ms = 500;
+	frame(r, NGHTTP2_SETTINGS, 0, 0, no_window, 6);
+	r->body = SLICE("hello");
+	headers(r, 1, true, FIELDS(GET));
+	wait_ms(r, 50);
+	frame(r, NGHTTP2_WINDOW_UPDATE, 0, 1, more, 4);	/* it moves */
+	wait_ms(r, 50);
+	assert_int_equal(sent(r).resets, 0);
+	wait_ms(r, 500);
+	assert_int_equal(sent(r).data_bytes, 3);
+	assert_int_equal(sent(r).reset_code, NGHTTP2_CANCEL);
+	assert_int_equal(r->limit, HTTP2_LIMIT_http2_stalled_streams);
+	assert_non_null(strstr(events(r), "0 reset local reset http2.flush_timeout\n"));
+	assert_false(r->closed);
+	r->body = NO_SLICE;
+	headers(r, 3, true, FIELDS(GET));
+	assert_int_equal(r->idle, 2);
+	close_rig(r);
+}
+
+/* A header block that does not end. */
+static void test_slow_head(void **state)
+{
+	static struct rig rig;
+	struct rig *r = open_rig(&rig);
+	struct sent s;
+
+	(void)state;
+	r->settings.head_ms = 30;
+	frame(r, NGHTTP2_HEADERS, NGHTTP2_FLAG_END_STREAM, 1, "\x82", 1);
+	assert_false(r->closed);
+	wait_ms(r, 30);
+	s = sent(r);
+	assert_true(r->closed);
+	assert_int_equal(s.goaway_code, NGHTTP2_ENHANCE_YOUR_CALM);
+	assert_int_equal(r->limit, HTTP2_LIMIT_http2_header_timeouts);
+	close_rig(r);
+}
+
 /* ---- ends ---- */
 
 static void test_remote_reset(void **state)
@@ -949,6 +1054,9 @@ int main(void)
 		cmocka_unit_test(test_backpressure),
 		cmocka_unit_test(test_response_window),
 		cmocka_unit_test(test_early_response),
+		cmocka_unit_test(test_lingering),
+		cmocka_unit_test(test_stalled),
+		cmocka_unit_test(test_slow_head),
 		cmocka_unit_test(test_remote_reset),
 		cmocka_unit_test(test_drain),
 		cmocka_unit_test(test_over),

@@ -230,7 +230,9 @@ static void on_closed(void *owner)
 	((struct peer *)owner)->closed = true;
 }
 
-static const struct transport_events events = { on_readable, on_writable, on_connected, on_closed };
+static const struct transport_events events = {
+	.on_readable = on_readable, .on_writable = on_writable, .on_connected = on_connected, .on_closed = on_closed,
+};
 
 static void pair(struct worker *w, struct peer *a, struct peer *b)
 {

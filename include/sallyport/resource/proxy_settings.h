@@ -53,7 +53,7 @@
 	X("requestHeaderTimeout",	request_header_ms,	SPAN, 60000, 0, 3600000, 0)	/* 0: off */ \
 	X("requestTimeout",		request_ms,		SPAN, 0, 0, 86400000, FIELD_LATER)	/* whole request; 0: off */ \
 	X("streamIdleTimeout",		stream_idle_ms,		SPAN, 300000, 0, 86400000, 0)	/* 0: off */ \
-	X("writeStallTimeout",		write_stall_ms,		SPAN, 30000, 0, 3600000, FIELD_LATER)	/* T-33; 0: off */ \
+	X("writeStallTimeout",		write_stall_ms,		SPAN, 30000, 0, 3600000, 0)	/* T-33; 0: off */ \
 	X("idleTimeout",		idle_ms,		SPAN, 3600000, 0, 604800000, 0)	/* 0: off */ \
 	X("delayedCloseTimeout",	delayed_close_ms,	SPAN, 1000, 0, 3600000, 0) \
 	X("maxConnectionDuration",	connection_duration_ms,	SPAN, 0, 0, 604800000, FIELD_LATER)	/* 0: off */ \
