@@ -120,7 +120,8 @@ static bool set_mac(EVP_MAC_CTX *mac, const struct ticket_key *key)
 	return EVP_MAC_init(mac, key->mac, sizeof(key->mac), how) == 1;
 }
 
-/* OpenSSL's answers: -1 error, 0 no such key: a full handshake, 1 done, 2 opened and due for another ticket. */
+/* OpenSSL's answers: -1 error, 0 no such key: a full handshake, 1 done, 2 opened and due for another ticket,
+ * as all are with TLS 1.3, where nobody shall recognise a client by using one twice (RFC 8446 C.4). */
 static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac,
 		     int sealing)
 {
@@ -139,7 +140,7 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 			continue;
 		if (EVP_DecryptInit_ex2(cipher, k->cipher, key->cipher, iv, NULL) != 1 || !set_mac(mac, key))
 			return -1;
-		return i == 0 ? 1 : 2;
+		return i == 0 && SSL_version(ssl) != TLS1_3_VERSION ? 1 : 2;
 	}
 	return 0;
 }

@@ -4,7 +4,7 @@
 # authority CA makes CA.crt and CA.key; client NAME CA SAN makes NAME.crt and NAME.key, signed by CA.
 . "${SALLYPORT_TOP:-$top}/reg-tests/authz/lib.sh"
 
-https=8443
+: "${https:=8443}"
 
 authority() {
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=$1" \
