@@ -3,25 +3,21 @@
  * fetch.c - see fetch.h. */
 #include "spoa/fetch.h"
 
-#include <curl/curl.h>
-#include <event2/event.h>
 #include <openssl/ssl.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "sallyport/clock.h"
 #include "sallyport/object.h"
 #include "sallyport/text.h"
+#include "spoa/transfers.h"
 
 #define KIND_FETCHER	KIND('f', 't', 'c', 'r')
 #define KIND_FETCH	KIND('f', 't', 'c', 'h')
 
 struct fetcher {
 	struct object obj;
-	struct event_base *base;	/* borrowed */
-	CURLM *multi;			/* owned */
-	struct event *timer;		/* owned; libcurl's next deadline */
+	struct transfers *transfers;	/* owned */
 	struct fetch *first;		/* all that are under way */
 	struct fetch_rules rules;
 	struct cidr blocks[FETCH_BLOCKS_MAX];
@@ -32,7 +28,7 @@ struct fetch {
 	struct object obj;
 	struct fetcher *fetcher;	/* borrowed */
 	struct fetch *next, **link;
-	CURL *easy;			/* owned */
+	struct transfer transfer;	/* owns its handle */
 	fetch_done_fn *done;
 	void *arg;
 	char *url;			/* owned; where it is now */
@@ -163,65 +159,6 @@ static CURLcode on_tls_context(CURL *easy, void *ctx, void *arg)
 	return CURLE_SSL_CACERT_BADFILE;
 }
 
-/* ---- libcurl on libevent ---- */
-
-static void finish_done(struct fetcher *f);
-
-static void on_socket_ready(evutil_socket_t fd, short what, void *arg)
-{
-	struct fetcher *f = arg;
-	int running;
-
-	curl_multi_socket_action(f->multi, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) |
-				 (what & EV_WRITE ? CURL_CSELECT_OUT : 0), &running);
-	finish_done(f);
-}
-
-static void on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct fetcher *f = arg;
-	int running;
-
-	(void)fd;
-	(void)what;
-	curl_multi_socket_action(f->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	finish_done(f);
-}
-
-/* libcurl says what it waits for on a socket; the event hangs on the socket's private pointer. */
-static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
-{
-	struct fetcher *f = arg;
-	struct event *event = socket_arg;
-
-	(void)easy;
-	if (event != NULL)
-		event_free(event);
-	event = NULL;
-	if (what != CURL_POLL_REMOVE) {
-		event = event_new(f->base, fd, (short)(EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) |
-						       (what & CURL_POLL_OUT ? EV_WRITE : 0)),
-				  on_socket_ready, f);
-		if (event == NULL || event_add(event, NULL) != 0)
-			fatal("out of memory for a transfer's event");
-	}
-	curl_multi_assign(f->multi, fd, event);
-	return 0;
-}
-
-static int on_curl_timer(CURLM *multi, long wait_ms, void *arg)
-{
-	struct fetcher *f = arg;
-	struct timeval wait = { wait_ms / 1000, wait_ms % 1000 * 1000 };
-
-	(void)multi;
-	if (wait_ms < 0)
-		evtimer_del(f->timer);
-	else
-		evtimer_add(f->timer, &wait);
-	return 0;
-}
-
 /* ---- one fetch ---- */
 
 static void fetch_free(struct fetch *x)
@@ -231,8 +168,8 @@ static void fetch_free(struct fetch *x)
 		if (x->next != NULL)
 			x->next->link = x->link;
 	}
-	curl_multi_remove_handle(x->fetcher->multi, x->easy);
-	curl_easy_cleanup(x->easy);
+	transfer_stop(&x->transfer);
+	curl_easy_cleanup(x->transfer.easy);
 	text_fini(&x->body);
 	free(x->url);
 	object_wipe(x);
@@ -252,22 +189,15 @@ static void fetch_send(struct fetch *x)
 	text_clear(&x->body);
 	x->refusal = x->bad_address = NULL;
 	x->curl_error[0] = '\0';
-	curl_easy_setopt(x->easy, CURLOPT_URL, x->url);
-	curl_easy_setopt(x->easy, CURLOPT_TIMEOUT_MS, (long)(left_ms > 0 ? left_ms : 1));
-	curl_multi_add_handle(x->fetcher->multi, x->easy);
+	curl_easy_setopt(x->transfer.easy, CURLOPT_URL, x->url);
+	curl_easy_setopt(x->transfer.easy, CURLOPT_TIMEOUT_MS, (long)(left_ms > 0 ? left_ms : 1));
+	transfer_start(x->fetcher->transfers, &x->transfer);
 }
 
 static void fetch_configure(struct fetch *x)
 {
-	CURL *easy = x->easy;
+	CURL *easy = x->transfer.easy;
 
-	curl_easy_setopt(easy, CURLOPT_PRIVATE, x);
-	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);	/* ours: follow_redirect() */
-	curl_easy_setopt(easy, CURLOPT_PROXY, "");
-	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);		/* no waiting for a resolver */
-	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(easy, CURLOPT_USERAGENT, "sallyport-authz/" SALLYPORT_VERSION);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, x->curl_error);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
@@ -282,14 +212,83 @@ static void fetch_configure(struct fetch *x)
 	}
 }
 
+/* True: under way again. */
+static bool follow_redirect(struct fetch *x)
+{
+	char *target = NULL;
+
+	curl_easy_getinfo(x->transfer.easy, CURLINFO_REDIRECT_URL, &target);
+	if (target == NULL)
+		return false;
+	if (is_https(x->url) && !is_https(target)) {
+		x->refusal = "redirected from https to http";
+		return false;
+	}
+	if (x->redirects++ == FETCH_REDIRECTS_MAX) {
+		x->refusal = "too many redirects";
+		return false;
+	}
+	free(x->url);
+	x->url = strdup(target);
+	if (x->url == NULL)
+		fatal("out of memory for a redirect");
+	fetch_send(x);
+	return true;
+}
+
+/* NULL: a good answer. */
+static const char *error_of(struct fetch *x, CURLcode code, char *text, size_t bytes)
+{
+	long status = 0;
+
+	if (x->refusal != NULL)
+		return x->refusal;
+	if (code != CURLE_OK && x->bad_address != NULL) {
+		snprintf(text, bytes, "connections to its address are refused: %s", x->bad_address);
+		return text;
+	}
+	if (code != CURLE_OK)
+		return x->curl_error[0] != '\0' ? x->curl_error : curl_easy_strerror(code);
+	curl_easy_getinfo(x->transfer.easy, CURLINFO_RESPONSE_CODE, &status);
+	if (status >= 200 && status <= 299)
+		return NULL;
+	snprintf(text, bytes, "status %ld", status);
+	return text;
+}
+
+static void on_transfer_done(void *owner, CURLcode code)
+{
+	struct fetch *x = owner;
+	fetch_done_fn *done = x->done;
+	void *arg = x->arg;
+	char text[128], error_text[CURL_ERROR_SIZE];
+	const char *error;
+	struct text body;
+
+	if (code == CURLE_OK && x->refusal == NULL && follow_redirect(x))
+		return;
+	error = error_of(x, code, text, sizeof(text));
+	if (error != NULL) {
+		snprintf(error_text, sizeof(error_text), "%s", error);
+		error = error_text;
+	}
+	/* Gone before its owner hears of it, who may start the next one. */
+	body = x->body;
+	text_init(&x->body);
+	fetch_free(x);
+	done(arg, text_slice(&body), error);
+	text_fini(&body);
+}
+
 struct fetch *fetch_start(struct fetcher *f, const char *url, int64_t timeout_ms,
 			  fetch_done_fn *done, void *arg)
 {
 	struct fetch *x = calloc(1, sizeof(*x));
 
 	object_must(f, KIND_FETCHER);
-	if (x == NULL || (x->easy = curl_easy_init()) == NULL || (x->url = strdup(url)) == NULL)
+	if (x == NULL || (x->url = strdup(url)) == NULL)
 		fatal("out of memory for a fetch");
+	x->transfer = (struct transfer){ .easy = transfers_easy(), .done = on_transfer_done, .owner = x };
 	x->obj.kind = KIND_FETCH;
 	x->fetcher = f;
 	x->done = done;
@@ -317,122 +316,23 @@ void fetch_cancel(struct fetch **xp)
 	fetch_free(x);
 }
 
-/* True: under way again. */
-static bool follow_redirect(struct fetch *x)
-{
-	char *target = NULL;
-
-	curl_easy_getinfo(x->easy, CURLINFO_REDIRECT_URL, &target);
-	if (target == NULL)
-		return false;
-	if (is_https(x->url) && !is_https(target)) {
-		x->refusal = "redirected from https to http";
-		return false;
-	}
-	if (x->redirects++ == FETCH_REDIRECTS_MAX) {
-		x->refusal = "too many redirects";
-		return false;
-	}
-	free(x->url);
-	x->url = strdup(target);
-	if (x->url == NULL)
-		fatal("out of memory for a redirect");
-	curl_multi_remove_handle(x->fetcher->multi, x->easy);
-	fetch_send(x);
-	return true;
-}
-
-/* NULL: a good answer. */
-static const char *error_of(struct fetch *x, CURLcode code, char *text, size_t bytes)
-{
-	long status = 0;
-
-	if (x->refusal != NULL)
-		return x->refusal;
-	if (code != CURLE_OK && x->bad_address != NULL) {
-		snprintf(text, bytes, "connections to its address are refused: %s", x->bad_address);
-		return text;
-	}
-	if (code != CURLE_OK)
-		return x->curl_error[0] != '\0' ? x->curl_error : curl_easy_strerror(code);
-	curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
-	if (status >= 200 && status <= 299)
-		return NULL;
-	snprintf(text, bytes, "status %ld", status);
-	return text;
-}
-
-static void fetch_finish(struct fetch *x, CURLcode code)
-{
-	fetch_done_fn *done = x->done;
-	void *arg = x->arg;
-	char text[128], error_text[CURL_ERROR_SIZE];
-	const char *error;
-	struct text body;
-
-	if (code == CURLE_OK && x->refusal == NULL && follow_redirect(x))
-		return;
-	error = error_of(x, code, text, sizeof(text));
-	if (error != NULL) {
-		snprintf(error_text, sizeof(error_text), "%s", error);
-		error = error_text;
-	}
-	/* Gone before its owner hears of it, who may start the next one. */
-	body = x->body;
-	text_init(&x->body);
-	fetch_free(x);
-	done(arg, text_slice(&body), error);
-	text_fini(&body);
-}
-
-static void finish_done(struct fetcher *f)
-{
-	struct CURLMsg *message;
-	int left;
-
-	while ((message = curl_multi_info_read(f->multi, &left)) != NULL) {
-		CURLcode code = message->data.result;
-		struct fetch *x = NULL;
-
-		if (message->msg != CURLMSG_DONE)
-			continue;
-		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&x);
-		object_must(x, KIND_FETCH);
-		fetch_finish(x, code);
-	}
-}
-
 /* ---- the fetcher ---- */
-
-static void init_curl(void)
-{
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		fatal("libcurl cannot be initialised");
-}
 
 struct fetcher *fetcher_create(struct event_base *base, const struct fetch_rules *rules)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct fetcher *f = calloc(1, sizeof(*f));
 
-	pthread_once(&once, init_curl);
 	must(rules->block_count <= FETCH_BLOCKS_MAX);
-	if (f == NULL || (f->multi = curl_multi_init()) == NULL ||
-	    (f->timer = evtimer_new(base, on_timer, f)) == NULL)
+	if (f == NULL)
 		fatal("out of memory for the fetcher");
 	f->obj.kind = KIND_FETCHER;
-	f->base = base;
+	f->transfers = transfers_create(base, FETCH_CONNECTIONS_MAX);
 	f->rules = *rules;
 	if (rules->block_count > 0)
 		memcpy(f->blocks, rules->blocks, rules->block_count * sizeof(f->blocks[0]));
 	f->rules.blocks = f->blocks;
 	if (rules->ca_file != NULL && (f->ca_file = strdup(rules->ca_file)) == NULL)
 		fatal("out of memory for the fetcher");
-	curl_multi_setopt(f->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
-	curl_multi_setopt(f->multi, CURLMOPT_SOCKETDATA, f);
-	curl_multi_setopt(f->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
-	curl_multi_setopt(f->multi, CURLMOPT_TIMERDATA, f);
-	curl_multi_setopt(f->multi, CURLMOPT_MAXCONNECTS, (long)FETCH_CONNECTIONS_MAX);
 	return f;
 }
 
@@ -446,8 +346,7 @@ void fetcher_free(struct fetcher **fp)
 	object_must(f, KIND_FETCHER);
 	while (f->first != NULL)
 		fetch_free(f->first);
-	curl_multi_cleanup(f->multi);
-	event_free(f->timer);
+	transfers_free(&f->transfers);
 	free(f->ca_file);
 	object_wipe(f);
 	free(f);
