@@ -8,7 +8,7 @@ set -eu
 build='gcc libc6-dev make pkg-config libevent-dev libssl-dev libyaml-dev libnghttp2-dev libjwt-dev
 libjansson-dev libcurl4-openssl-dev libprotobuf-c-dev protobuf-c-compiler libpcre2-dev libxxhash-dev
 uthash-dev libsystemd-dev'
-tests='varnish libcmocka-dev curl openssl nghttp2-client nghttp2-server haproxy nginx-light libnginx-mod-stream wrk jq python3 clang libclang-rt-14-dev
+tests='varnish libcmocka-dev curl openssl nghttp2-client nghttp2-server haproxy nginx-light libnginx-mod-stream wrk jq python3 python3-grpcio clang libclang-rt-14-dev
 procps iproute2'
 
 missing=''

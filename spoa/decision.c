@@ -9,6 +9,7 @@
 
 #include "sallyport/clock.h"
 #include "spoa/authn.h"
+#include "spoa/extauthz.h"
 
 #define SOURCES_WAITED_MAX	8u	/* key sources that one decision waits for */
 #define RBAC_DENIED		"RBAC: access denied"
@@ -30,7 +31,8 @@ struct judge {
 	struct event_base *base;	/* borrowed */
 	struct token_cache *tokens;	/* borrowed */
 	struct policy_set *sets;	/* by namespace and labels, oldest first; one reference each */
-	size_t waiting;			/* decisions that hold a waiter */
+	struct extauthz *external;	/* owned; NULL until a provider is asked */
+	size_t waiting;			/* decisions that wait for keys or a provider */
 };
 
 /* What a door leaves behind when all went well there. */
@@ -46,13 +48,17 @@ struct decision {
 	decided_fn *on_decided;
 	void *arg;
 	struct policy_index *index;	/* one reference, once it waits; NULL: the judge's */
-	struct jwks_waiter *waiter;	/* NULL: waits for nothing */
+	struct jwks_waiter *waiter;	/* for keys; NULL: for none */
+	struct extauthz_call *call;	/* to a provider; NULL: none */
+	size_t asked_door;		/* 1 + the door whose provider was asked last; 0: none was */
+	struct extauthz_answer answer;	/* of that one, in the check's arena */
 	uint64_t waited[SOURCES_WAITED_MAX];	/* sources whose answer stands now */
 	size_t waited_count;
 	size_t next_door;		/* 0: the gateway; n: workload n - 1 */
 	struct request received;	/* with its path normalised */
 	struct request inner;		/* as the gateway left it */
 	struct changes changes;		/* of all doors so far */
+	LIST(struct check_header) response;	/* what providers put on it */
 	struct slice shadow;
 	struct verdict verdict;
 };
@@ -102,6 +108,7 @@ void judge_free(struct judge **jp)
 	if (j == NULL)
 		return;
 	must(j->waiting == 0);
+	extauthz_free(&j->external);
 	sets_drop(j, SIZE_MAX);
 	policy_index_unref(&j->index);
 	free(j);
@@ -153,6 +160,7 @@ static void deny(struct decision *d, unsigned status, enum verdict_reason reason
 		.allow = false, .status = (uint16_t)status, .reason = reason,
 		.body = slice_of(body), .content_type = SLICE("text/plain"),
 		.shadow = d->shadow,
+		.response_set = { d->response.items, d->response.count },
 	};
 }
 
@@ -175,7 +183,7 @@ static void deny_by_policy(struct decision *d, const struct match *m)
 						  SLICE_ARG(id)));
 }
 
-/* No provider can be asked: what the policy matches is refused (10.1). */
+/* There is no provider to ask, or more than one: what the policy matches is refused (10.1). */
 static void deny_by_custom(struct decision *d, const struct match *m)
 {
 	struct arena *arena = d->check->arena;
@@ -225,6 +233,14 @@ static int64_t wait_ms(const struct decision *d)
 	return left < JUDGE_KEYS_WAIT_MS ? left : JUDGE_KEYS_WAIT_MS;
 }
 
+/* The policies that it began with stay, whatever is loaded meanwhile. */
+static void begin_wait(struct decision *d)
+{
+	d->judge->waiting++;
+	if (d->index == NULL)
+		d->index = policy_index_ref(d->judge->index);
+}
+
 static void on_keys(void *arg);
 
 /* True: on_keys() comes later. False: the keys there are now decide; *again: they are new. */
@@ -244,9 +260,7 @@ static bool wait_for_keys(struct decision *d, const struct authn *a, bool *again
 	*again = answer == JWKS_READY;
 	if (answer != JWKS_WAITING)
 		return false;
-	d->judge->waiting++;
-	if (d->index == NULL)
-		d->index = policy_index_ref(d->judge->index);
+	begin_wait(d);
 	return true;
 }
 
@@ -418,16 +432,134 @@ static enum passage tokens_pass(struct decision *d, const struct policy_set *set
 	return allow ? PASSED : REFUSED;
 }
 
-static enum passage set_pass(struct decision *d, const struct policy_set *set, struct request *r,
-			     struct changes *changes)
+/* CUSTOM */
+
+/* What the provider says outlives its call in the check's arena. */
+static struct slice keep(struct decision *d, struct slice s)
+{
+	return arena_slice(d->check->arena, s);
+}
+
+static void keep_answer(struct decision *d, const struct extauthz_answer *a)
+{
+	struct extauthz_answer *mine = &d->answer;
+
+	*mine = (struct extauthz_answer){ .result = a->result, .status = a->status, .body = keep(d, a->body) };
+	mine->upstream.items = arena_array(d->check->arena, struct extauthz_header, a->upstream.count);
+	mine->downstream.items = arena_array(d->check->arena, struct check_header, a->downstream.count);
+	for (size_t i = 0; i < a->upstream.count; i++)
+		mine->upstream.items[mine->upstream.count++] = (struct extauthz_header){
+			a->upstream.items[i].how, keep(d, a->upstream.items[i].name),
+			keep(d, a->upstream.items[i].value) };
+	for (size_t i = 0; i < a->downstream.count; i++)
+		mine->downstream.items[mine->downstream.count++] = (struct check_header){
+			keep(d, a->downstream.items[i].name), keep(d, a->downstream.items[i].value) };
+}
+
+static void on_provider(void *arg, const struct extauthz_answer *a);
+
+static bool ask_provider(struct decision *d, const struct extauthz_target *t, const struct request *r)
+{
+	int64_t left = d->check->deadline_ms == 0 ? t->provider->timeout_ms :
+		       d->check->deadline_ms - clock_monotonic_ms() - JUDGE_MARGIN_MS;
+	struct judge *j = d->judge;
+
+	d->asked_door = d->next_door + 1;
+	d->answer = (struct extauthz_answer){ .result = EXTAUTHZ_ERROR };
+	if (j->base == NULL || left <= 0 || !extauthz_can_ask(t, r))
+		return false;
+	if (j->external == NULL)
+		j->external = extauthz_create(j->base);
+	d->call = extauthz_ask(j->external, t, r, left < t->provider->timeout_ms ? left : t->provider->timeout_ms,
+			       on_provider, d);
+	begin_wait(d);
+	return true;
+}
+
+static void add_response_headers(struct decision *d)
+{
+	size_t count = d->response.count + d->answer.downstream.count;
+	struct check_header *items = arena_array(d->check->arena, struct check_header, count);
+
+	for (size_t i = 0; i < d->response.count; i++)
+		items[i] = d->response.items[i];
+	for (size_t i = 0; i < d->answer.downstream.count; i++)
+		items[d->response.count + i] = d->answer.downstream.items[i];
+	d->response.items = items;
+	d->response.count = count;
+}
+
+static void apply_header(struct decision *d, const struct extauthz_header *h, struct request *r,
+			 struct changes *changes)
+{
+	struct slice now = request_header(r, h->name);
+
+	if ((h->how == HEADER_ADD_IF_ABSENT && now.at != NULL) || (h->how == HEADER_SET_IF_PRESENT && now.at == NULL))
+		return;
+	changes_remove_header(changes, h->name);
+	if (h->how == HEADER_APPEND && now.at != NULL)
+		changes_add_header(changes, h->name, arena_slice(d->check->arena, now));
+	if (h->how != HEADER_REMOVE)
+		changes_add_header(changes, h->name, h->value);
+	request_apply(r, changes);
+}
+
+static void refuse_by_provider(struct decision *d, const struct match *m, unsigned status, const char *detail)
+{
+	deny(d, status, REASON_CUSTOM, "");
+	d->verdict.body = d->answer.result == EXTAUTHZ_DENY ? d->answer.body : NO_SLICE;
+	d->verdict.policy = policy_id(d->check->arena, m);
+	d->verdict.detail = slice_of(detail);
+}
+
+/* The answer is there. */
+static enum passage custom_obey(struct decision *d, const struct extension_provider *p, const struct match *m,
+				struct request *r, struct changes *changes)
+{
+	switch (d->answer.result) {
+	case EXTAUTHZ_ALLOW:
+		for (size_t i = 0; i < d->answer.upstream.count; i++)
+			apply_header(d, &d->answer.upstream.items[i], r, changes);
+		add_response_headers(d);
+		return PASSED;
+	case EXTAUTHZ_DENY:
+		add_response_headers(d);
+		refuse_by_provider(d, m, d->answer.status, "ext_authz_denied");
+		return REFUSED;
+	case EXTAUTHZ_ERROR:
+		break;
+	}
+	if (p->fail_open)
+		return PASSED;
+	refuse_by_provider(d, m, p->status_on_error, "ext_authz_error");
+	return REFUSED;
+}
+
+static enum passage custom_pass(struct decision *d, const struct policy_set *set, struct request *r,
+				struct changes *changes)
 {
 	struct match m = policies_match(&set->by_action[POLICY_CUSTOM], r);
 
-	if (m.policy != NULL) {
+	if (m.policy == NULL)
+		return PASSED;
+	if (d->asked_door != d->next_door + 1)
 		ledger_count(m.policy->ledger, m.rule);
+	if (set->custom == NULL) {
 		deny_by_custom(d, &m);
 		return REFUSED;
 	}
+	if (d->asked_door != d->next_door + 1 && ask_provider(d, set->custom, r))
+		return WAITS;
+	return custom_obey(d, set->custom->provider, &m, r, changes);
+}
+
+static enum passage set_pass(struct decision *d, const struct policy_set *set, struct request *r,
+			     struct changes *changes)
+{
+	enum passage custom = custom_pass(d, set, r, changes);
+
+	if (custom != PASSED)
+		return custom;
 	if (set->provider_count > 0 && d->check->proto == CHECK_HTTP && !authn_is_preflight(r))
 		return tokens_pass(d, set, r, changes);
 	return policies_pass(d, set, r) ? PASSED : REFUSED;
@@ -518,6 +650,8 @@ static void allow(struct decision *d)
 	v->status = 200;
 	v->reason = REASON_OK;
 	v->shadow = d->shadow;
+	v->response_set.items = d->response.items;
+	v->response_set.count = d->response.count;
 	if (d->check->proto == CHECK_TCP)
 		return;
 	changes_to_verdict(&d->changes, &d->received, v);
@@ -546,16 +680,34 @@ static enum outcome run(struct decision *d)
 	return OK;
 }
 
-static void on_keys(void *arg)
+/* What it waited for is there, or never will be. */
+static void go_on(struct decision *d)
 {
-	struct decision *d = arg;
-
-	d->waiter = NULL;
 	d->judge->waiting--;
 	if (run(d) == AGAIN)
 		return;
 	policy_index_unref(&d->index);
 	d->on_decided(d->arg, &d->verdict);	/* which may free the arena, and the decision in it */
+}
+
+static void on_keys(void *arg)
+{
+	struct decision *d = arg;
+
+	d->waiter = NULL;
+	go_on(d);
+}
+
+static void on_provider(void *arg, const struct extauthz_answer *a)
+{
+	struct decision *d = arg;
+
+	d->call = NULL;
+	if (a->result == EXTAUTHZ_ERROR)
+		log_warn("custom", "request %.*s: the provider gave no answer: %s",
+			 SLICE_ARG(d->check->request_id), a->error);
+	keep_answer(d, a);
+	go_on(d);
 }
 
 /* Checks that no door is asked about */
@@ -648,9 +800,10 @@ void decision_cancel(struct decision **dp)
 	struct decision *d = *dp;
 
 	*dp = NULL;
-	if (d == NULL || d->waiter == NULL)
+	if (d == NULL || (d->waiter == NULL && d->call == NULL))
 		return;
 	jwks_wait_cancel(&d->waiter);
+	extauthz_cancel(&d->call);
 	d->judge->waiting--;
 	policy_index_unref(&d->index);
 }

@@ -56,13 +56,14 @@ struct check {
 	/* HTTP only. */
 	struct slice method, scheme, authority;
 	struct slice path;		/* with its query; "*" for OPTIONS * */
+	struct slice http_version;	/* "1.1"; absent: not told */
 	bool normalized;		/* false: the judge applies the mesh's path normalisation */
 	const struct check_header *headers;
 	size_t header_count;
 
 	struct check_ip remote_ip;	/* after PROXY protocol and forwarding logic */
 	struct check_ip src, dst;	/* of the socket */
-	uint16_t dst_port;
+	uint16_t src_port, dst_port;
 	bool tls;
 	struct slice sni;		/* absent: none */
 	/* URI SANs, else DNS SANs, else the subject, of a *verified* certificate; none otherwise. */
@@ -96,6 +97,7 @@ struct verdict {
 	/* When allowed; names and values are safe to write. In this order: delete, set, add. */
 	LIST(struct slice) header_del;
 	LIST(struct check_header) header_set, header_add;
+	LIST(struct check_header) response_set;	/* on the response, also when denied */
 	struct slice path_out;		/* instead of check.path; absent: unchanged */
 	bool strip_authorization;	/* header_del holds `authorization` because a token stood there */
 

@@ -147,6 +147,7 @@ static void answer_verdict(struct inquiry *q, const struct verdict *v)
 		.allow = v->allow, .status = v->status,
 		.reason = slice_of(verdict_reason_name(v->reason)),
 		.policy = v->policy, .detail = v->detail, .shadow = v->shadow,
+		.response_set = headers_bin(q->arena, v->response_set.items, v->response_set.count),
 	};
 	struct spoa_counters *counters = &q->thread->counters;
 
@@ -296,7 +297,8 @@ static const char *make_check(struct inquiry *q)
 		.method = r->method, .scheme = r->scheme, .authority = r->authority,
 		.path = r->path, .normalized = r->normalized,
 		.remote_ip = ip_of(&r->remote), .src = ip_of(&r->source),
-		.dst = ip_of(&r->destination), .dst_port = r->destination.port,
+		.dst = ip_of(&r->destination), .dst_port = r->destination.port, .src_port = r->source.port,
+		.http_version = r->http_version,
 		.tls = r->tls, .sni = r->sni, .request_id = r->request_id,
 		.deadline_ms = c->deadline_ms, .claims_wanted = !r->brief,
 	};

@@ -23,8 +23,11 @@ struct policy_mesh {
 	const struct slice *trust_domain_aliases;
 	size_t trust_domain_alias_count;
 	enum path_normalization normalization;
+	const struct extauthz_target *providers;	/* of CUSTOM policies */
+	size_t provider_count;
 };
 
+struct extauthz_target;
 struct policy_index;
 struct jwks_store;
 

@@ -3,6 +3,7 @@
  * policy_index.c - the compiled documents by namespace, and the few of them that reach a workload. */
 #include <stdlib.h>
 
+#include "spoa/extauthz.h"
 #include "spoa/policy_priv.h"
 
 #define ROOT_NAMESPACE	"istio-system"
@@ -60,6 +61,21 @@ static int authentication_order(const void *a, const void *b)
 			 (*(struct authentication *const *)b)->name);
 }
 
+/* For a CUSTOM policy; its provider may be unknown. */
+static const struct extauthz_target *provider_find(const struct policy_index *x,
+						   const struct authorization_policy *doc)
+{
+	if (doc->action != POLICY_CUSTOM)
+		return NULL;
+	for (size_t i = 0; i < x->mesh.provider_count; i++)
+		if (slice_eq(x->mesh.providers[i].provider->name, doc->provider))
+			return &x->mesh.providers[i];
+	log_warn("custom", "%.*s/%.*s: there is no provider %.*s in Proxy.spec.mesh.extensionProviders: what the "
+		 "policy matches is refused", SLICE_ARG(doc->meta.ns), SLICE_ARG(doc->meta.name),
+		 SLICE_ARG(doc->provider));
+	return NULL;
+}
+
 static void policies_add(struct policy_index *x, struct authorization_policy *const *docs, size_t count)
 {
 	struct trust_domains domains = trust_domains_of(x);
@@ -73,7 +89,8 @@ static void policies_add(struct policy_index *x, struct authorization_policy *co
 	}
 	for (size_t i = 0; i < count; i++) {
 		n = namespace_get(x, docs[i]->meta.ns);
-		n->policies[n->policy_count++] = policy_compile(x->arena, &domains, docs[i]);
+		n->policies[n->policy_count] = policy_compile(x->arena, &domains, docs[i]);
+		n->policies[n->policy_count++]->asked = provider_find(x, docs[i]);
 	}
 	HASH_ITER(hh, x->namespaces, n, next)
 		if (n->policy_count > 1)
@@ -343,6 +360,17 @@ static void output_headers_collect(struct policy_set *s)
 	}
 }
 
+/* One provider a workload, as in Istio (10.1). */
+static const struct extauthz_target *one_provider(const struct policy_list *custom)
+{
+	const struct extauthz_target *t = custom->count > 0 ? custom->items[0]->asked : NULL;
+
+	for (size_t i = 1; i < custom->count; i++)
+		if (custom->items[i]->asked != t)
+			return NULL;
+	return t;
+}
+
 struct policy_set *policy_set_create(struct policy_index *x, struct slice ns, struct slice labels)
 {
 	const struct namespace_policies *root = namespace_find(x, x->mesh.root_namespace);
@@ -362,6 +390,7 @@ struct policy_set *policy_set_create(struct policy_index *x, struct slice ns, st
 		if (!place)
 			set_room(s);
 	}
+	s->custom = one_provider(&s->by_action[POLICY_CUSTOM]);
 	sort_by_issuer(s->providers, s->provider_count);
 	output_headers_collect(s);
 	return s;

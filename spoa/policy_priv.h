@@ -103,6 +103,7 @@ struct policy {
 	enum policy_action action;
 	bool dry_run;
 	struct slice ns, name, provider;
+	const struct extauthz_target *asked;	/* the provider; NULL: none of that name */
 	struct target target;
 	struct rule *rules;
 	size_t rule_count;
@@ -187,6 +188,8 @@ struct policy_set {
 	struct slice *output_headers;	/* that only a verified token may fill (8.1) */
 	size_t output_header_count;
 	struct policy_list by_action[POLICY_ACTION_COUNT];
+	/* Who decides what CUSTOM matches; NULL: nobody can (unknown, or several): it is refused. */
+	const struct extauthz_target *custom;
 	struct policy_list shadow_deny, shadow_allow;	/* on trial: decided, never obeyed */
 	UT_hash_handle hh;
 };

@@ -6,6 +6,7 @@
 #include "sallyport/arena.h"
 #include "sallyport/resource/proxy_settings.h"
 #include "sallyport/resource/workload.h"
+#include "spoa/providers.h"
 
 #define KIND_RULES	KIND('R', 'U', 'L', 'E')
 
@@ -115,6 +116,7 @@ static struct policy_index *make_index(struct resource_set *set, struct jwks_sto
 		.normalization = proxy->mesh.path_normalization,
 	};
 
+	mesh.providers = providers_find(set, &mesh.provider_count);
 	for (size_t i = 0; i < aliases; i++)
 		alias[i] = proxy->mesh.trust_domain_aliases.items[i].text;
 	return policy_index_create(&mesh, keys,

@@ -544,9 +544,6 @@ static bool dry_run_decode(struct decoder *d, struct authorization_policy *p)
 
 static void warn_of_limits(struct decoder *d, const struct authorization_policy *p)
 {
-	if (p->action == POLICY_CUSTOM)
-		decode_warning(d, NULL, "provider %.*s cannot be asked by this version: what the rules "
-			       "match is refused with 403", SLICE_ARG(p->provider));
 	if (p->action == POLICY_DENY)
 		warn_of_http_only_deny(d, p);
 }

@@ -299,7 +299,8 @@ static const struct field normalization_fields[] = {
 static const struct field mesh_fields[] = {
 	FIELD(settings, "rootNamespace", mesh.root_namespace, decode_namespace, FIELD_OPTIONAL),
 	FIELD(settings, "trustDomain", mesh.trust_domain, decode_domain, FIELD_OPTIONAL),
-	FIELD(settings, "trustDomainAliases", mesh.trust_domain_aliases, decode_string_list, FIELD_LATER),
+	FIELD(settings, "trustDomainAliases", mesh.trust_domain_aliases, decode_string_list, FIELD_OPTIONAL),
+	FIELD(settings, "extensionProviders", mesh.extension_providers, decode_extension_providers, FIELD_OPTIONAL),
 	FIELD_ARG(settings, "clusterDomain", mesh.cluster_domain, decode_domain, FIELD_OPTIONAL, "may be empty"),
 	FIELD_ARG(settings, "trustedProxies", mesh.trusted_proxies, decode_range, FIELD_OPTIONAL, &proxies_range),
 	{ "pathNormalization", decode_struct, 0, FIELD_OPTIONAL, normalization_fields },
@@ -379,6 +380,14 @@ static struct proxy_settings *with_defaults(struct arena *a, const struct meta *
 	s->http.server_name = SLICE(PROXY_SERVER_NAME_DEFAULT);
 	set_default_limits(&s->limits);
 	return s;
+}
+
+const struct extension_provider *extension_provider_find(const struct proxy_settings *s, struct slice name)
+{
+	for (size_t i = 0; i < s->mesh.extension_providers.count; i++)
+		if (slice_eq(s->mesh.extension_providers.items[i].name, name))
+			return &s->mesh.extension_providers.items[i];
+	return NULL;
 }
 
 struct proxy_settings *proxy_settings_default(struct arena *a)

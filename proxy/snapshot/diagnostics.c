@@ -260,6 +260,10 @@ static void check_policies(struct snapshot_builder *b)
 		const struct authorization_policy *p = b->set->authorization_policies.items[i];
 
 		check_target(b, &p->meta, &p->target);
+		if (p->action == POLICY_CUSTOM && p->rules.count > 0 &&
+		    extension_provider_find(b->set->proxy, p->provider) == NULL)
+			build_warning(b, &p->meta, p->meta.where, "Proxy.spec.mesh.extensionProviders has no provider "
+				      "%.*s: what the rules match is refused with 403", SLICE_ARG(p->provider));
 	}
 }
 

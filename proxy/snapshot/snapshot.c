@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "proxy/snapshot/services_priv.h"
+#include "sallyport/resource/authorization_policy.h"
 
 #define KIND_SNAPSHOT	KIND('S', 'N', 'A', 'P')
 
@@ -20,6 +21,22 @@ static void snapshot_destroy(struct snapshot *s)
 }
 
 /* What this proxy is to the agent: a workload with a namespace and labels. */
+/* The longest that any provider in use may take. The agent keeps a fifth of its time for itself. */
+static int64_t provider_ms(const struct resource_set *set)
+{
+	int64_t most = 0;
+
+	for (size_t i = 0; i < set->authorization_policies.count; i++) {
+		const struct authorization_policy *p = set->authorization_policies.items[i];
+		const struct extension_provider *asked =
+			p->action == POLICY_CUSTOM ? extension_provider_find(set->proxy, p->provider) : NULL;
+
+		if (asked != NULL && asked->timeout_ms > most)
+			most = asked->timeout_ms;
+	}
+	return most * 5 / 4;
+}
+
 static void describe_gateway(struct snapshot *s, const struct resource_set *set)
 {
 	const struct proxy_settings *proxy = set->proxy;
@@ -29,6 +46,7 @@ static void describe_gateway(struct snapshot *s, const struct resource_set *set)
 	s->gateway_labels = labels_text(s->arena, proxy->labels.items, proxy->labels.count);
 	s->gateway_has_policies = policies_reach(set, proxy->meta->ns, proxy->labels.items,
 						 proxy->labels.count);
+	s->check_ms = proxy->authz.timeout_ms + provider_ms(set);
 	s->has_policies = set->request_authentications.count != 0 || set->authorization_policies.count != 0;
 }
 

@@ -115,6 +115,7 @@ struct snapshot {
 	/* Policies that select the gateway itself (its namespace or the root one, its labels). */
 	bool gateway_has_policies;
 	bool has_policies;			/* any document of theirs at all: the agent is needed */
+	int64_t check_ms;			/* a question to the agent, a provider's time included */
 	struct slice gateway_workload;		/* "namespace/name" of the proxy */
 	struct slice gateway_labels;		/* "k=v,k=v" */
 	const struct host_map *https_hosts;	/* for snapshot_https_port() */

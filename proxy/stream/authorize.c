@@ -113,7 +113,7 @@ static void ask(struct stream *s)
 	s->checked_cluster = reached_cluster(s);
 	s->checked_route = s->route;
 	s->check = authz_check_start(s->server->authz, &q,
-		worker_now_ms(s->server->worker) + snapshot->settings->authz.timeout_ms, on_verdict, s);
+		worker_now_ms(s->server->worker) + snapshot->check_ms, on_verdict, s);
 }
 
 static void fail_closed(struct stream *s, unsigned status, const char *why)
@@ -245,7 +245,8 @@ static const char *denial_details(struct stream *s, const struct check_reply *re
 				    reply->policy.len > 0 ? (int)reply->policy.len : 4,
 				    reply->policy.len > 0 ? reply->policy.at : "none");
 	else
-		text = arena_printf(s->arena, "ext_authz_denied");
+		text = arena_printf(s->arena, "%.*s", SLICE_ARG(reply->detail.len > 0 ? reply->detail :
+								SLICE("ext_authz_denied")));
 	for (char *c = text; *c != '\0'; c++)
 		if (*c == ' ')
 			*c = '_';
@@ -261,7 +262,8 @@ static void denied(struct stream *s, const struct authz_verdict *v)
 		.status = v->status, .body = arena_slice(s->arena, reply->body),
 		.content_type = arena_slice(s->arena, reply->content_type),
 		.www_authenticate = arena_slice(s->arena, reply->www_authenticate),
-		.details = denial_details(s, reply) });
+		.details = denial_details(s, reply),
+		.flags = slice_starts(reply->reason, SLICE("custom")) ? RESPONSE_FLAG_UAEX : 0 });
 }
 
 static void on_verdict(void *owner, const struct authz_verdict *v)

@@ -268,7 +268,7 @@ static void ask(struct tcp_session *s)
 	downstream_describe_peer(s->downstream, &q);
 	describe_destination(s->target->cluster, &q);
 	s->check = authz_check_start(s->server->authz, &q,
-		worker_now_ms(s->server->worker) + snapshot->settings->authz.timeout_ms, on_verdict, s);
+		worker_now_ms(s->server->worker) + snapshot->check_ms, on_verdict, s);
 }
 
 static void authorize(struct tcp_session *s)

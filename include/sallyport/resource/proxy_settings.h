@@ -12,6 +12,7 @@
 #include "sallyport/cidr.h"
 #include "sallyport/decode.h"
 #include "sallyport/path.h"
+#include "sallyport/resource/extension_provider.h"
 
 #define PROXY_NAMESPACE_DEFAULT		"istio-system"
 #define PROXY_SECRETS_DEFAULT		"/etc/sallyport/secrets"
@@ -116,6 +117,7 @@ struct proxy_settings {
 	struct {
 		struct slice root_namespace, trust_domain, cluster_domain;
 		LIST(struct located_slice) trust_domain_aliases;
+		LIST(struct extension_provider) extension_providers;	/* for CUSTOM policies */
 		int64_t trusted_proxies;
 		enum path_normalization path_normalization;	/* DEFAULT is PATH_BASE */
 		int64_t dns_refresh_ms;
@@ -137,6 +139,8 @@ struct proxy_settings {
 
 struct proxy_settings *proxy_settings_decode(struct decoder *d, const struct node *spec,
 					     const struct meta *meta);
+/* NULL: there is none of that name. */
+const struct extension_provider *extension_provider_find(const struct proxy_settings *s, struct slice name);
 /* What no document at all means. */
 struct proxy_settings *proxy_settings_default(struct arena *a);
 
