@@ -76,25 +76,34 @@ static struct slice after_scheme(struct slice name, struct slice scheme)
 	return slice_starts(name, scheme) ? slice_from(name, scheme.len) : name;
 }
 
-/* `name`, `ns/name`, with or without kubernetes:// or kubernetes-gateway:// before it (11.1). Other
- * schemes have nobody behind them here: the name stays as it is and is never found. */
+static bool has_scheme(struct slice name)
+{
+	return slice_find(name, ':') >= 0;
+}
+
+/* `name`, `ns/name`, with or without kubernetes:// before it; kubernetes-gateway:// wants both parts; behind
+ * sds:// is the secrets directory (11.1). Other schemes have nobody behind them here: the name stays as it is
+ * and is never found. */
 static void name_secret(struct snapshot_builder *b, const struct server_use *u, struct slice written,
 			struct where where, struct slice *ns, struct slice *out)
 {
-	struct slice name = after_scheme(after_scheme(written, SLICE("kubernetes://")),
-					 SLICE("kubernetes-gateway://"));
-	ptrdiff_t slash = slice_find(name, '/');
+	struct slice name = after_scheme(written, SLICE("kubernetes://"));
+	struct slice both = after_scheme(name, SLICE("kubernetes-gateway://"));
+	ptrdiff_t slash;
 
+	if (slice_find(both, '/') > 0)
+		name = both;
+	slash = slice_find(name, '/');
 	*ns = NO_SLICE;
 	*out = name;
-	if (slash > 0 && slice_find(name, ':') < 0) {
+	if (slash > 0 && !has_scheme(name)) {
 		*ns = slice_first(name, (size_t)slash);
 		*out = slice_from(name, (size_t)slash + 1);
 	}
-	if (slice_find(name, ':') >= 0)
+	if (has_scheme(name) && !slice_starts(name, SLICE("sds://")))
 		build_warning(b, u->gateway->gateway->meta, where,
-			      "credentialName \"%.*s\": only Secrets can be named here, this one is never found",
-			      SLICE_ARG(written));
+			      "credentialName \"%.*s\": write NAME or NAMESPACE/NAME of a Secret; this one is never "
+			      "found", SLICE_ARG(written));
 }
 
 static struct tls_certificate *next_certificate(struct tls_settings *out)
