@@ -298,7 +298,7 @@ static void tls_settings_are_openssl_s(void **state)
 		    NAMED("b", 443, "HTTPS", "[b.com]") "    tls: {mode: SIMPLE, credentialName: two, minProtocolVersion: TLSV1_1, "
 		    "maxProtocolVersion: TLSV1_2, cipherSuites: [ECDHE-RSA-AES128-SHA, AES128-SHA]}\n"
 		    NAMED("c", 443, "HTTPS", "[c.com]") "    tls: {mode: SIMPLE, serverCertificate: /c.pem, privateKey: /k.pem}\n"
-		    NAMED("d", 443, "HTTPS", "[d.com]") "    tls: {mode: SIMPLE, credentialName: \"sds://x\"}\n"
+		    NAMED("d", 443, "HTTPS", "[d.com]") "    tls: {mode: SIMPLE, credentialName: \"invalid://x\"}\n"
 		    NAMED("e", 443, "HTTPS", "[e.com]") "    tls: {mode: OPTIONAL_MUTUAL, credentialNames: [n/five, six], "
 		    "ecdhCurves: [P-384, X25519]}\n"));
 	t = &chain_for(&l, 443, "a.com")->tls_settings;
@@ -323,7 +323,7 @@ static void tls_settings_are_openssl_s(void **state)
 	t = &chain_for(&l, 443, "c.com")->tls_settings;
 	assert_null(t->certificates[0].credential_name.at);
 	assert_true(slice_eq(t->certificates[0].certificate_path, SLICE("/c.pem")) && slice_eq(t->certificates[0].key_path, SLICE("/k.pem")));
-	assert_told(&l, "credentialName \"sds://x\"");
+	assert_told(&l, "credentialName \"invalid://x\"");
 	unload(&l);
 }
 
