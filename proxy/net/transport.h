@@ -58,6 +58,9 @@ struct transport {
 	bool flush_asked, want_writable;
 	bool shut, shut_sent;		/* our FIN is due after `out`; was sent */
 	bool notified;			/* and so was close_notify */
+	bool raw_only;			/* OpenSSL gets what is in raw_in, and no more */
+	bool broken;			/* a record behind what was given cannot be opened: fails next */
+	bool raw_flows;			/* the last read of records filled its buffer: the next one may be large */
 	bool closed_told;
 	bool local_failure;		/* a connect failed on our side: no descriptor, no port */
 	int saved_errno;

@@ -20,11 +20,16 @@ static int bio_read(BIO *bio, char *into, int room)
 	BIO_clear_retry_flags(bio);
 	if (room <= 0)
 		return 0;
+	if (buffer_len(&t->raw_in) == 0 && t->raw_only) {
+		BIO_set_retry_read(bio);
+		return -1;
+	}
 	if (buffer_len(&t->raw_in) == 0) {
 		ssize_t got;
 
-		buffer_reserve(t->worker, &t->raw_in, BUFFER_BYTES);
+		buffer_reserve(t->worker, &t->raw_in, t->raw_flows ? BUFFER_BYTES_LARGE : BUFFER_BYTES);
 		got = transport_recv(t, t->raw_in.base, t->raw_in.capacity);
+		t->raw_flows = got == (ssize_t)t->raw_in.capacity;
 		if (got <= 0) {
 			buffer_release(t->worker, &t->raw_in);
 			if (got < 0 && !t->dead)
@@ -141,12 +146,45 @@ void tls_handshake(struct transport *t)
 	t->events->on_connected(t->owner, FAILED);
 }
 
+/* The records that were read along and fit, so that their owner gets them in one piece. What is wrong
+ * behind them is told by the next fill. */
+static void open_more(struct transport *t)
+{
+	int n, why;
+
+	t->raw_only = true;
+	while (buffer_len(&t->raw_in) > 0 && buffer_room(&t->in) >= RECORD_BYTES) {
+		n = SSL_read(t->ssl, t->in.base + t->in.end, (int)buffer_room(&t->in));
+		if (n > 0) {
+			t->in.end += (uint32_t)n;
+			continue;
+		}
+		why = SSL_get_error(t->ssl, n);
+		if (why == SSL_ERROR_ZERO_RETURN) {
+			t->eof = true;
+		} else if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) {
+			keep_error(t);
+			t->broken = true;
+		}
+		break;
+	}
+	t->raw_only = false;
+}
+
+static enum outcome fail(struct transport *t)
+{
+	t->dead = t->closed_told = true;
+	return FAILED;
+}
+
 enum outcome tls_fill(struct transport *t, size_t want)
 {
 	int n, why;
 
 	if (t->dead)
 		return FAILED;
+	if (t->broken)
+		return fail(t);
 	if (t->eof)
 		return CLOSED;
 	if (!t->readable && buffer_len(&t->raw_in) == 0 && SSL_pending(t->ssl) == 0)
@@ -156,6 +194,7 @@ enum outcome tls_fill(struct transport *t, size_t want)
 	n = SSL_read(t->ssl, t->in.base + t->in.end, (int)buffer_room(&t->in));
 	if (n > 0) {
 		t->in.end += (uint32_t)n;
+		open_more(t);
 		return OK;
 	}
 	if (buffer_len(&t->in) == 0)
@@ -170,8 +209,7 @@ enum outcome tls_fill(struct transport *t, size_t want)
 	/* A FIN without close_notify is a truncation: whatever was in progress must not complete. */
 	t->truncated = why == SSL_ERROR_SYSCALL && t->saved_errno == 0;
 	keep_error(t);
-	t->dead = t->closed_told = true;
-	return FAILED;
+	return fail(t);
 }
 
 /* One record at most into raw_out; returns the plaintext taken. */
@@ -214,11 +252,13 @@ static bool may_seal(struct transport *t)
 	return (t->writable && buffer_len(&t->raw_out) + SEALED_BYTES <= BUFFER_BYTES_LARGE) || push_records(t);
 }
 
+/* What does not fill a block leaves at the end of the turn, with what follows until then. */
 size_t tls_send(struct transport *t, struct slice s)
 {
 	size_t taken = 0;
 
-	tls_flush(t);
+	if (buffer_len(&t->out) > 0)
+		tls_flush(t);
 	while (!t->dead && taken < s.len && buffer_len(&t->out) == 0 && may_seal(t))
 		taken += seal(t, slice_from(s, taken));
 	worker_flush_later(t->worker, t);
