@@ -128,6 +128,7 @@ static bool set_up_versions(SSL_CTX *ctx, const struct tls_settings *t)
 		SSL_CTX_set_security_level(ctx, 0);	/* asked for by name: their signatures use SHA-1 */
 	return SSL_CTX_set_min_proto_version(ctx, t->min_version) == 1 &&
 	       SSL_CTX_set_max_proto_version(ctx, t->max_version) == 1 &&
+	       SSL_CTX_set_ciphersuites(ctx, TLS13_CIPHERSUITES) == 1 &&
 	       SSL_CTX_set_cipher_list(ctx, ciphers) == 1 &&
 	       SSL_CTX_set1_groups_list(ctx, t->groups.len > 0 ? t->groups.at : TLS_DEFAULT_GROUPS) == 1;
 }
