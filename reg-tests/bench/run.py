@@ -18,7 +18,6 @@ from lab import Lab
 # In this order: what to say on the command line, and the module that does it.
 CASES = {"plain": "case_http1", "tls": "case_http1", "jwt": "case_http1", "hosts": "case_hosts", "h2": "case_h2",
          "handshake": "case_handshake", "resume": "case_handshake", "bodies": "case_bodies", "tcp": "case_tcp", "idle": "case_idle"}
-DEFAULT = [case for case in CASES if case != "tcp"]
 
 
 def interrupted(number, _):
@@ -37,7 +36,7 @@ def main():
         parser.error(f"no case {unknown[0]}; there are {', '.join(CASES)}")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
-    wanted = [case for case in CASES if case in (args.cases or DEFAULT)]
+    wanted = [case for case in CASES if case in (args.cases or CASES)]
     began = time.monotonic()
     print(f"best of {args.rounds} rounds of {args.seconds} s; one worker each on core 0, load and origin on core 1")
     for name in dict.fromkeys(CASES[case] for case in wanted):
