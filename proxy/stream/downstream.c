@@ -48,6 +48,7 @@ struct downstream {
 	struct tcp_session *session;		/* ends with this; TCP */
 	struct timer timer;
 	struct timer stall;			/* the client does not take what is sent */
+	struct timer grace;			/* its listener or chain is gone; until it is cut off */
 	TAILQ_ENTRY(downstream) link;
 	enum phase phase;
 	unsigned streams;			/* in progress */
@@ -118,6 +119,7 @@ static void end(struct downstream *d, bool abort)
 		tcp_session_end(d->session);
 	timer_cancel(s->worker, &d->timer);
 	timer_cancel(s->worker, &d->stall);
+	timer_cancel(s->worker, &d->grace);
 	if (abort)
 		transport_abort(&d->transport);
 	else
@@ -956,16 +958,50 @@ void downstream_drain(struct downstream *d)
 		linger(d);
 }
 
+static void on_grace_over(struct timer *t)
+{
+	downstream_close(container_of(t, struct downstream, grace));
+}
+
+/* What is in progress may end, within the time that the documents of now give it, and whatever later
+ * ones say. */
+static void start_grace(struct downstream *d)
+{
+	struct worker *w = d->server->worker;
+
+	if (d->phase != PHASE_CLOSED && !timer_is_set(&d->grace))
+		timer_set(w, &d->grace, worker_now_ms(w) +
+			  d->server->use->snapshot->settings->limits.listener_drain_ms, on_grace_over);
+}
+
+/* Would a connection like this one be relayed by what serves now? */
+static bool is_still_relayed(const struct downstream *d)
+{
+	const struct listener_plan *plan = d->listener->plan;
+	const struct chain *chain;
+
+	if (plan == NULL)
+		return false;
+	chain = plan->sni == NULL ? plan->plain :
+		listener_find_chain(plan, d->hello.name_len > 0 ?
+				    slice_make(d->hello.name, d->hello.name_len) : NO_SLICE);
+	return chain != NULL && chain->kind == CHAIN_TCP && chain->tls == (d->transport.ssl != NULL);
+}
+
 void downstream_after_switch(struct downstream *d)
 {
-	if (d->phase == PHASE_TCP)
+	if (d->phase == PHASE_TCP) {
+		if (!is_still_relayed(d))
+			start_grace(d);
 		return;
+	}
 	if (d->phase <= PHASE_HELLO && d->listener->plan != NULL) {
 		/* Nothing was chosen yet: its hello is answered by what serves now, from one snapshot. */
 		snapshot_use_drop(&d->use);
 		d->use = snapshot_use_take(d->server->use);
 	} else if (current_chain(d) == NULL) {
 		downstream_drain(d);
+		start_grace(d);
 	}
 }
 

@@ -24,7 +24,7 @@ hear             prints what comes until the end
 half BYTES       sends so many bytes and FIN, prints what comes; "same" where size and digest are those sent
 last WORDS       hears the end, then still sends the words and FIN
 refused [SOURCE] "closed" where the connection (from this address) ends without a byte, however that is
-chat             lines from its input go there, and what comes back to its output
+chat             lines from its input go there, and what comes back to its output; "over" at its end
 leave            sends half a line, hears something and resets
 cut              says a line, hears 1000 bytes and says another; prints how many came and how it ended
 aged             says and hears lines until the end, then prints "closed"
@@ -217,7 +217,9 @@ def refused(where, source=None):
         s.sendall(b"anybody?\n")
         data, how = read_all(s)
         print("closed" if not data else f"heard {data!r} {how}")
-    except (OSError, ssl.SSLError):
+    except TimeoutError:
+        print("open")
+    except OSError:
         print("closed")
 
 
@@ -225,7 +227,10 @@ def chat(where):
     s = connect(where)
     for line in sys.stdin:
         s.sendall(line.encode())
-        print(read_line(s).decode().rstrip(), flush=True)
+        answer = read_line(s).decode()
+        print(answer.rstrip() or "over", flush=True)
+        if not answer:
+            break
 
 
 def leave(where):

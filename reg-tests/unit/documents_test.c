@@ -307,14 +307,14 @@ static void limits_that_nothing_obeys_yet_are_told(void **state)
 {
 	struct problems ps;
 	struct resource_set *set = parse("apiVersion: sallyport.io/v1\nkind: Proxy\n"
-					 "spec: {limits: {writeStallTimeout: 5s}}\n", &ps);
+					 "spec: {limits: {requestTimeout: 5s}}\n", &ps);
 
 	(void)state;
 	assert_int_equal(ps.errors, 0);
 	assert_int_equal(ps.warnings, 1);
-	assert_string_equal(ps.items[0].text, "Proxy istio-system/default: spec.limits.writeStallTimeout: is accepted "
+	assert_string_equal(ps.items[0].text, "Proxy istio-system/default: spec.limits.requestTimeout: is accepted "
 			    "but not obeyed yet");
-	assert_int_equal(set->proxy->limits.write_stall_ms, 5000);
+	assert_int_equal(set->proxy->limits.request_ms, 5000);
 	resource_set_free(&set);
 	problems_fini(&ps);
 }

@@ -100,7 +100,9 @@ static void on_accepted(void *owner, enum outcome how)
 	((struct rig *)owner)->accepted = true;
 }
 
-static const struct transport_events early_events = { on_early, on_early, on_accepted, on_early };
+static const struct transport_events early_events = {
+	.on_readable = on_early, .on_writable = on_early, .on_connected = on_accepted, .on_closed = on_early,
+};
 
 static SSL_CTX *server_context(void)
 {

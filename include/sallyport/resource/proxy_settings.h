@@ -63,7 +63,7 @@
 	X("upstreamIdleTimeout",	upstream_idle_ms,	SPAN, 3600000, 1, 604800000, 0) \
 	X("tcpIdleTimeout",		tcp_idle_ms,		SPAN, 3600000, 0, 604800000, 0)	/* 0: off */ \
 	X("drainTimeout",		drain_ms,		SPAN, 5000, 0, 86400000, 0)	/* at SIGTERM */ \
-	X("listenerDrainTimeout",	listener_drain_ms,	SPAN, 45000, 0, 86400000, FIELD_LATER)	/* of what a reload removed */ \
+	X("listenerDrainTimeout",	listener_drain_ms,	SPAN, 45000, 0, 86400000, 0)	/* of what a reload removed */ \
 	/* agent */ \
 	X("maxPendingChecks",		pending_checks,		COUNT, 10000, 1, 10000000, 0)	/* a worker's */ \
 	X("tokenCacheEntries",		token_cache_entries,	COUNT, 10000, 0, 10000000, 0) \
