@@ -378,6 +378,7 @@ static struct proxy_settings *with_defaults(struct arena *a, const struct meta *
 	s->mesh.path_normalization = PATH_BASE;
 	s->mesh.dns_refresh_ms = DNS_REFRESH_MS;
 	s->http.server_name = SLICE(PROXY_SERVER_NAME_DEFAULT);
+	s->http.http2 = true;
 	set_default_limits(&s->limits);
 	return s;
 }

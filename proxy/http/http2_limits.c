@@ -121,6 +121,7 @@ static void watch_headers(struct http2 *h, uint32_t length)
 		if (++l->continuations > CONTINUATIONS_MAX)
 			http2_trip(h, HTTP2_LIMIT_http2_continuation_floods);
 	}
+	l->block_stream = l->stream_id;
 	l->block_open = !(l->flags & NGHTTP2_FLAG_END_HEADERS);
 	l->payload_bytes += length;
 }
@@ -174,6 +175,8 @@ static void watch_frame(struct http2 *h, uint32_t length)
 {
 	struct http2_limits *l = &h->limits;
 
+	if (l->block_open && (l->type != NGHTTP2_CONTINUATION || l->stream_id != l->block_stream))
+		http2_break(h, NGHTTP2_PROTOCOL_ERROR);	/* before what else may be wrong with it */
 	l->total_bytes += HTTP2_FRAME_HEAD_BYTES + length;
 	l->begin_have = l->begin_want = 0;
 	switch (l->type) {
@@ -183,6 +186,8 @@ static void watch_frame(struct http2 *h, uint32_t length)
 		/* padding is no content: watch_begin() */
 		l->payload_bytes += l->flags & NGHTTP2_FLAG_PADDED ? 0 : length;
 		l->begin_want = l->flags & NGHTTP2_FLAG_PADDED ? 1 : 0;
+		if (l->begin_want > length)
+			http2_break(h, NGHTTP2_FRAME_SIZE_ERROR);
 		break;
 	case NGHTTP2_HEADERS:
 		watch_stream(h);

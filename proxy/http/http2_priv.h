@@ -119,7 +119,7 @@ struct http2_limits {
 	uint8_t head[HTTP2_FRAME_HEAD_BYTES];
 	uint8_t head_have;
 	uint8_t type, flags;
-	uint32_t stream_id;
+	uint32_t stream_id, block_stream;
 	uint8_t begin[4];		/* of its payload, where a check needs it */
 	uint8_t begin_have, begin_want;
 	uint32_t payload_left;

@@ -235,6 +235,8 @@ static size_t on_response_data(void *owner, struct slice bytes)
 	if (s->down == NULL)
 		return bytes.len;
 	taken = codec_send_data(s->down, bytes);
+	if (s->state == STREAM_DONE)	/* what could be written ended the connection, and with it this */
+		return bytes.len;
 	s->x.bytes_sent += taken;
 	if (taken > 0)
 		stream_touch(s);

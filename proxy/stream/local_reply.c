@@ -49,6 +49,8 @@ void stream_answer_on(struct stream *s)
 		return;
 	if (s->answer_rest.len > 0) {
 		taken = codec_send_data(s->down, s->answer_rest);
+		if (s->state == STREAM_DONE)	/* what could be written ended the connection */
+			return;
 		s->answer_rest = slice_from(s->answer_rest, taken);
 		s->x.bytes_sent += taken;
 	}

@@ -360,6 +360,8 @@ static size_t on_request_data(void *owner, struct slice bytes)
 	if (s->state == STREAM_ANSWER || s->state == STREAM_DONE)
 		return bytes.len;	/* nobody wants it; the codec closes after the reply */
 	taken = attempt_send(s, bytes);
+	if (s->state == STREAM_ANSWER || s->state == STREAM_DONE)
+		return bytes.len;
 	s->x.bytes_received += taken;
 	if (taken > 0)
 		stream_touch(s);
