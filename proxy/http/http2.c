@@ -234,10 +234,10 @@ static void close_connection(struct http2 *h, bool lingering)
 }
 
 /* Client: no further byte will come. What is complete is still delivered. */
-static void end_of_input(struct http2 *h, enum reset_reason why)
+static void end_of_input(struct http2 *h, enum reset_reason why, const char *detail)
 {
 	h->ending = true;
-	fail_streams(h, why, NULL);
+	fail_streams(h, why, detail);
 	if (h->stream_count == 0)
 		close_connection(h, false);
 }
@@ -433,7 +433,7 @@ static void settle(struct http2 *h)
 	if (nghttp2_session_want_read(h->session) || nghttp2_session_want_write(h->session))
 		return;
 	if (!h->codec.is_server) {
-		end_of_input(h, RESET_PROTOCOL_ERROR);
+		end_of_input(h, RESET_PROTOCOL_ERROR, protocol_error);
 		return;
 	}
 	close_connection(h, true);
@@ -636,9 +636,10 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 	http2_watch_close(h, s);
 	http2_forget(s);
 	if (!h->codec.is_server) {
-		if (!s->input_ended)
+		if (s->owned && !s->input_ended)
 			tell_reset(s, close_reason(s, code), NULL);
-		http2_release(s);
+		else
+			http2_release(s);
 		return 0;
 	}
 	if (s->owned && !(s->end_sent && !s->remote_reset)) {
@@ -743,7 +744,7 @@ static void eof(struct codec *c)
 	struct http2 *h = http2_from(c);
 
 	if (!c->is_server) {
-		end_of_input(h, RESET_CONNECTION_TERMINATION);
+		end_of_input(h, RESET_CONNECTION_TERMINATION, NULL);
 		return;
 	}
 	close_connection(h, false);

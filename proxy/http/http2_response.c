@@ -93,7 +93,7 @@ static void check_response(struct http2_stream *s, bool end)
 	s->bodyless = s->head_request || m->status == 204 || m->status == 304;
 	if (end && !s->bodyless && m->framing == FRAMING_LENGTH && m->content_length > 0)
 		http2_found(s, HTTP2_STREAM_FAULT);
-	if (!end && !s->bodyless && m->framing == FRAMING_NONE)
+	if (!end && !s->bodyless && m->status >= 200 && m->framing == FRAMING_NONE)
 		m->framing = FRAMING_CHUNKED;
 	m->head_bytes = s->block_bytes;
 }
