@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "proxy/ctl/desk.h"
 #include "sallyport/resource/proxy_settings.h"
 #include "sallyport/text.h"
 
@@ -27,6 +28,9 @@ static const char usage[] =
 	"  jwks refresh [ISSUER]\n"
 	"                    has the agent fetch keys now\n"
 	"  reload            reads the documents again; exit 1 with every error if it cannot\n"
+	"  token mint|inspect|verify ...\n"
+	"  jwks from-pem FILE ...\n"
+	"                    tokens and keys at the desk, without a proxy\n"
 	"  help              what the running proxy understands\n"
 	"\n"
 	"  -s, --socket PATH   admin socket (default: $SALLYPORT_SOCKET, else " PROXY_ADMIN_SOCKET_DEFAULT ")\n"
@@ -137,10 +141,14 @@ static int judge(const struct text *answer)
 
 int main(int argc, char **argv)
 {
-	struct arguments a = parse_arguments(argc, argv);
-	int fd = connect_to(a.socket), status;
+	struct arguments a;
 	struct text answer;
+	int fd, status;
 
+	if (desk_runs(argc - 1, argv + 1))
+		return desk_run(argc - 1, argv + 1);
+	a = parse_arguments(argc, argv);
+	fd = connect_to(a.socket);
 	text_init(&answer);
 	if (write(fd, a.command.at, a.command.len) != (ssize_t)a.command.len || !read_answer(fd, &answer)) {
 		fprintf(stderr, "sallyctl: %s: no answer\n", a.socket);
