@@ -17,11 +17,11 @@
 #include "proxy/snapshot/snapshot.h"
 #include "proxy/tls/material.h"
 
-/* The default suites of TLS 1.2, in order of preference. */
 /* All that OpenSSL has, always on; AES of 128 bits first, as in TLS 1.2 and in Envoy: they cost less. A client
  * without AES in hardware names ChaCha20 first, and gets it. */
 #define TLS13_CIPHERSUITES \
 	"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+/* The default suites of TLS 1.2, in order of preference. */
 #define TLS_DEFAULT_CIPHERS \
 	"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:" \
 	"ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-CHACHA20-POLY1305:" \
