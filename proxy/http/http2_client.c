@@ -111,10 +111,11 @@ struct codec *http2_client(struct transport *t, const struct codec_settings *set
 			   const struct codec_events *events, void *connection, uint32_t streams_max)
 {
 	struct http2 *h = http2_create(t, settings, events, connection, &client_role);
+	nghttp2_mem memory = http2_memory(t->worker);
 
 	h->streams_max = streams_max;
 	h->limits.preface_have = HTTP2_PREFACE_BYTES;	/* servers have none */
-	must(nghttp2_session_client_new2(&h->session, http2_callbacks, h, http2_options) == 0);
+	must(nghttp2_session_client_new3(&h->session, http2_callbacks, h, http2_options, &memory) == 0);
 	send_settings(h);
 	http2_run_output(h);
 	return &h->codec;

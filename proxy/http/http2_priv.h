@@ -12,6 +12,7 @@
  *     http2_write.c    messages to frames
  *     http2_limits.c   what a peer may do how often (spec/http.md 19)
  *     http2_past.c     frames for streams that are over
+ *     http2_memory.c   what libnghttp2 takes its memory from
  *
  * No byte that goes out is kept: send_data() hands its bytes to the frames that leave inside the call,
  * and what windows or the transport do not take stays with the owner, who is called when they do. Bytes
@@ -35,6 +36,7 @@
 #define HTTP2_FIELD_OVERHEAD	32u		/* of a field in the size of a list (RFC 9113 6.5.2) */
 #define HTTP2_PREFACE_BYTES	24u
 #define HTTP2_FRAME_HEAD_BYTES	9u
+#define HTTP2_FRAME_BUFFERS	65536u		/* of a worker, in pages of their own; more come from malloc() */
 #define HTTP2_PAST_STREAMS	128u		/* of a client, remembered */
 
 /* What a header block is wrong in. */
@@ -195,6 +197,9 @@ static inline struct http2 *http2_of(const struct http2_stream *s)
 /* The same for all connections. */
 extern nghttp2_session_callbacks *http2_callbacks;
 extern nghttp2_option *http2_options;
+
+/* Copied by the session that is made with it; `w` has to outlive that. */
+nghttp2_mem http2_memory(struct worker *w);
 
 /* Without its session. */
 struct http2 *http2_create(struct transport *t, const struct codec_settings *settings,

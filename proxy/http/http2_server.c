@@ -133,9 +133,10 @@ struct codec *http2_server(struct transport *t, const struct codec_settings *set
 			   const struct codec_events *events, void *connection)
 {
 	struct http2 *h = http2_create(t, settings, events, connection, &server_role);
+	nghttp2_mem memory = http2_memory(t->worker);
 
 	h->codec.is_server = true;
-	must(nghttp2_session_server_new2(&h->session, http2_callbacks, h, http2_options) == 0);
+	must(nghttp2_session_server_new3(&h->session, http2_callbacks, h, http2_options, &memory) == 0);
 	send_settings(h);
 	http2_run_output(h);
 	return &h->codec;

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -216,6 +217,8 @@ void worker_free(struct worker **wp)
 	for (unsigned i = 0; i < WORKER_KIND_COUNT; i++)
 		free_blocks(w->recycled[i].head);
 	pipe_pool_free(w);
+	if (w->frame_pages.base != NULL)
+		munmap(w->frame_pages.base, w->frame_pages.bytes);
 	free(w->scratch);
 	pthread_mutex_destroy(&w->inbox_lock);
 	free(w);

@@ -40,6 +40,13 @@ enum worker_kind {
 	WORKER_KIND_COUNT
 };
 
+/* Blocks of one size in a range of addresses of their own, so that pages which nobody touches cost nothing. */
+struct page_range {
+	char *base;			/* mapped; NULL: not yet, or it cannot be */
+	size_t bytes, used;
+	char *free;			/* linked through their first bytes */
+};
+
 /* Something to free once the loop turn is over. */
 struct grave {
 	STAILQ_ENTRY(grave) link;
@@ -65,6 +72,7 @@ struct worker {
 	char *small_blocks, *large_blocks;	/* free buffers, linked through their first bytes */
 	uint32_t small_count, large_count;
 	struct free_list recycled[WORKER_KIND_COUNT];
+	struct page_range frame_pages;	/* of HTTP/2 sessions */
 	struct pipe_pool pipes;
 	char *scratch;			/* BUFFER_BYTES_LARGE, for one call */
 	char error_text[120];		/* transport_error() */
