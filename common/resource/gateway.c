@@ -297,7 +297,7 @@ static bool choose_family(struct decoder *d, const struct node *n, struct server
 	return ok;
 }
 
-/* What of the protocol is not, or not yet, done. */
+/* What of the protocol is not done. */
 static void tell_what_is_left_out(struct decoder *d, const struct node *n, const struct server *s)
 {
 	const struct node *protocol = node_get(node_get(n, "port"), "protocol");
@@ -305,9 +305,6 @@ static void tell_what_is_left_out(struct decoder *d, const struct node *n, const
 	if (s->protocol == GATEWAY_MONGO)
 		decode_note(d, protocol, "bytes are relayed as they come; no statistics of MongoDB's own "
 			    "protocol are kept");
-	if (s->protocol == GATEWAY_GRPC_WEB)
-		decode_warning(d, protocol, "translation of gRPC-Web " DECODE_NOT_OBEYED ": requests are "
-			       "served as they come");
 }
 
 static bool decode_server(struct decoder *d, const struct node *n, void *out, const void *arg)

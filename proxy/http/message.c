@@ -8,6 +8,7 @@
 #include "sallyport/log.h"
 #include "sallyport/object.h"
 
+#define COPY_SPARE		8u	/* room for what is added to a copy */
 #define HEADERS_FIRST_CAPACITY	16
 #define HEADERS_COUNT_MAX	UINT16_MAX	/* first[] holds an index + 1 */
 #define NAME_SLOTS		256		/* as many as name_slot() tells apart */
@@ -73,6 +74,19 @@ void headers_init(struct headers *h, struct arena *a, uint32_t capacity)
 	h->count = 0;
 	h->capacity = capacity;
 	memset(h->first, 0, sizeof(h->first));
+}
+
+struct message *message_copy(const struct message *m, struct arena *a)
+{
+	struct message *copy = arena_new(a, struct message);
+	struct headers *h = &copy->headers;
+
+	*copy = *m;
+	h->arena = a;
+	h->capacity = m->headers.count + COPY_SPARE;
+	h->items = arena_array(a, struct header, h->capacity);
+	memcpy(h->items, m->headers.items, m->headers.count * sizeof(*h->items));
+	return copy;
 }
 
 static void grow(struct headers *h)

@@ -108,6 +108,9 @@ struct message {
 					 * `framing` */
 };
 
+/* Its list of fields is the copy's own. */
+struct message *message_copy(const struct message *m, struct arena *a);
+
 void headers_init(struct headers *h, struct arena *a, uint32_t capacity);
 
 /* The id of a lower-case name; HEADER_OTHER when unknown. */

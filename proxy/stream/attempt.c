@@ -187,12 +187,17 @@ static void forward_interim(struct stream *s, const struct message *m)
 	codec_send_head(s->down, m, false);
 }
 
-/* The response is complete on both sides. */
-static void finish(struct stream *s)
+static void count_completed(struct stream *s)
 {
 	if (s->target != NULL && s->target->cluster != NULL)
 		atomic_fetch_add_explicit(&cluster_counters(s->target->cluster)->completed, 1,
 					  memory_order_relaxed);
+}
+
+/* The response is complete on both sides. */
+static void finish(struct stream *s)
+{
+	count_completed(s);
 	stream_done(s);
 }
 
@@ -249,8 +254,13 @@ static void on_response_end(void *owner, struct headers *trailers)
 	struct codec_stream *down = s->down;
 
 	s->up = NULL;
-	s->down = NULL;
 	s->x.response_trailers = trailers;
+	if (s->web != NULL) {
+		count_completed(s);
+		stream_web_end(s, trailers);
+		return;
+	}
+	s->down = NULL;
 	if (down != NULL)
 		codec_send_end(down, trailers);
 	finish(s);

@@ -5,24 +5,12 @@
 #include "proxy/stream/stream_priv.h"
 
 #define CHECKS_MAX	3	/* questions a request may need: each changes it and so its route */
-#define REWRITE_FIELDS	8	/* room in a copy for what a route adds */
 
 static const struct cluster *reached_cluster(const struct stream *s)
 {
 	const struct cluster *c = s->target != NULL ? s->target->cluster : NULL;
 
 	return c != NULL && c->has_policies ? c : NULL;
-}
-
-static struct message *copy_request(struct stream *s, const struct message *m)
-{
-	struct message *copy = arena_new(s->arena, struct message);
-
-	*copy = *m;
-	copy->headers.capacity += REWRITE_FIELDS;
-	copy->headers.items = arena_array(s->arena, struct header, copy->headers.capacity);
-	memcpy(copy->headers.items, m->headers.items, m->headers.count * sizeof(*m->headers.items));
-	return copy;
 }
 
 /* What is judged: the client's request, which the verdict on an earlier question has not touched. */
@@ -37,7 +25,7 @@ static void describe_rewrite(struct stream *s, struct check_request *q)
 	const struct message *m = s->request;
 
 	if (s->route->edits_request) {
-		struct message *copy = copy_request(s, m);
+		struct message *copy = message_copy(m, s->arena);
 
 		route_apply_request(s->route, s->target, copy, &s->x, s->arena);
 		m = copy;
@@ -188,10 +176,10 @@ static bool apply_verdict(struct stream *s, const struct check_reply *reply)
 	unsigned changed = 0;
 
 	if (s->as_asked != NULL) {
-		*s->request = *copy_request(s, s->as_asked);
+		*s->request = *message_copy(s->as_asked, s->arena);
 		changed++;
 	} else if (changes_request(reply)) {
-		s->as_asked = copy_request(s, s->request);
+		s->as_asked = message_copy(s->request, s->arena);
 	}
 	changed += remove_headers(s, reply->headers_remove);
 	changed += put_headers(s, reply->headers_set, true);

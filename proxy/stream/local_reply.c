@@ -88,10 +88,12 @@ void stream_answer(struct stream *s, const struct local_reply *r)
 	/* What follows a refused upgrade may be the other protocol's: nothing more is read as HTTP. */
 	*m = (struct message){ .version = HTTP_1_1, .close = s->request != NULL && s->request->upgrade };
 	headers_init(&m->headers, s->arena, 16);
-	if (grpc_is_request(s->request))
+	if (s->web == NULL && grpc_is_request(s->request))
 		make_grpc(m, r);
 	else
 		make_plain(m, r);
+	if (s->web != NULL && r->grpc_status != 0)
+		grpc_set_status(m, r->grpc_status, NO_SLICE);
 	add_fields(s, m, r);
 	stream_set_verdict_headers(s, m);
 	if (!r->plain && s->route != NULL)

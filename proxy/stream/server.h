@@ -63,6 +63,7 @@ struct snapshot_use {
 	X(authz_failed, "requests refused because the agent failed") \
 	X(upstream_failures, "requests that got a 502, 503 or 504 of ours") \
 	X(retries, "attempts after the first") \
+	X(grpc_web, "gRPC-Web requests translated") \
 	X(grpc_deadlines, "gRPC calls ended by their own grpc-timeout") \
 	X(header_timeouts, "connections closed: head not complete in time") \
 	X(write_stalls, "connections closed: the client took nothing of a response in time") \

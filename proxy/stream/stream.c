@@ -266,6 +266,8 @@ static void on_request_head(void *owner, struct message *m, bool end)
 	s->x.request = m;
 	s->request_ended = end;
 	s->expects_continue = m->expect_continue;
+	if (s->chain->grpc_web)
+		stream_web_begin(s);
 	if (end)
 		s->x.request_end_us = worker_now_us(s->server->worker);
 	/* Looked up first: what lies behind it is on its way from memory while the head is prepared. */
@@ -347,6 +349,8 @@ void stream_act(struct stream *s)
 		stream_answer(s, &(struct local_reply){ .status = 503, .details = "cluster_not_found",
 							 .flags = RESPONSE_FLAG_NC });
 	} else {
+		if (s->web != NULL)
+			stream_web_translate(s);
 		stream_enter(s, STREAM_PICK);
 		stream_pick(s);
 	}

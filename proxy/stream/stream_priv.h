@@ -39,6 +39,7 @@ struct stream {
 	/* downstream half */
 	struct codec_stream *down;		/* NULL once the response ended or was cut */
 	struct message *request;
+	struct stream_web *web;			/* its client speaks gRPC-Web; NULL: it does not */
 	const struct message *as_asked;		/* before a verdict changed it; NULL: none did */
 	bool request_ended;			/* its end was received */
 	bool response_started;			/* the final head was sent */
@@ -106,6 +107,13 @@ void stream_start_timeout(struct stream *s);
 /* Tells the endpoint how long is left. */
 void stream_tell_deadline(struct stream *s);
 void stream_stop_deadlines(struct stream *s);
+
+/* web.c: for a chain that translates gRPC-Web: puts itself before `down` where the request speaks it. */
+void stream_web_begin(struct stream *s);
+/* The request turns into gRPC, once it was judged and routed as the client sent it. */
+void stream_web_translate(struct stream *s);
+/* The response is complete; its trailers follow it in the body. */
+void stream_web_end(struct stream *s, const struct headers *trailers);
 
 /* local_reply.c: a response of our own; ends the attempt. `body` is borrowed until the stream ends. */
 struct local_reply {

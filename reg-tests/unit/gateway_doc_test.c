@@ -64,7 +64,7 @@ static const struct {
 	{ "HTTP", "{credentialName: c}", SERVER_HTTP, "PASSTHROUGH uses no certificates, they are "
 	  "ignored: credentialName" },
 	{ "HTTP_PROXY", NULL, SERVER_HTTP, "protocol HTTP_PROXY is served as HTTP" },
-	{ "GRPC-WEB", NULL, SERVER_HTTP, "translation of gRPC-Web is accepted but not obeyed yet" },
+	{ "GRPC-WEB", NULL, SERVER_HTTP, NULL },
 	{ "HTTPS", "{mode: SIMPLE, credentialName: c}", SERVER_HTTPS, NULL },
 	{ "HTTPS", "{mode: SIMPLE, serverCertificate: /c, privateKey: /k}", SERVER_HTTPS, NULL },
 	{ "GRPC", "{mode: SIMPLE, credentialName: c}", SERVER_HTTPS, "use protocol HTTPS" },
