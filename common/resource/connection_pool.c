@@ -37,6 +37,14 @@ static bool decode_tcp_idle(struct decoder *d, const struct node *n, void *out, 
 	return p->tcp_idle_timeout_set;
 }
 
+static bool decode_duration_of_connections(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	if (!decode_duration(d, n, out, arg))
+		return false;
+	decode_warning(d, n, "holds for relayed TCP alone; for connections of HTTP it " DECODE_NOT_OBEYED);
+	return true;
+}
+
 static const struct field keepalive_fields[] = {
 	FIELD(struct connection_pool, "probes", keepalive_probes, decode_u32, FIELD_OPTIONAL),
 	FIELD(struct connection_pool, "time", keepalive_time_ms, decode_duration, FIELD_OPTIONAL),
@@ -58,7 +66,7 @@ static const struct field tcp_fields[] = {
 	      FIELD_OPTIONAL),
 	{ "tcpKeepalive", decode_keepalive, 0, FIELD_LATER, NULL },
 	FIELD(struct connection_pool, "maxConnectionDuration", max_connection_duration_ms,
-	      decode_duration, FIELD_LATER),
+	      decode_duration_of_connections, FIELD_OPTIONAL),
 	{ "idleTimeout", decode_tcp_idle, 0, FIELD_OPTIONAL, NULL },
 	FIELDS_END
 };

@@ -262,6 +262,8 @@ static void sessions_have_times(void **state)
 		load(&l, arena_printf(a, "%s%s", rows[i].yaml, DB GW_TCP L4("v", "[\"*\"]", TCP_TO("b"))));
 		assert_int_equal(route_of(&l, 5432)->idle_timeout_ms, rows[i].idle);
 		assert_int_equal(route_of(&l, 5432)->max_duration_ms, rows[i].duration);
+		assert_int_equal(told(&l, SEVERITY_WARNING, "maxConnectionDuration: holds for relayed TCP alone"),
+				 rows[i].duration != 0);
 		unload(&l);
 		arena_free(&a);
 	}
