@@ -30,9 +30,16 @@ enum phase {
 	PHASE_CLOSED,
 };
 
+/* As much as is asked of an address later: of a unix socket its family alone. */
+union address {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+
 /* Who opened the connection on behalf of the peer. */
 struct balancer {
-	struct sockaddr_storage address;
+	union address address;
 	struct slice text;			/* into `chars` */
 	char chars[ADDRESS_TEXT_MAX];
 };
@@ -60,7 +67,7 @@ struct downstream {
 	size_t discarded;			/* while lingering */
 	uint64_t lingered_out;			/* bytes written when its timer was set */
 	uint64_t stalled_at;			/* bytes acknowledged when `stall` was set */
-	struct sockaddr_storage peer, local;	/* as the PROXY protocol says, where it is spoken */
+	union address peer, local;		/* as the PROXY protocol says, where it is spoken */
 	struct balancer *balancer;		/* owned; NULL: nobody spoke for the peer */
 	struct {			/* what is kept of the ClientHello, past its reading */
 		char *name;		/* owned; NULL: none */
@@ -529,16 +536,28 @@ static void peek_hello(struct downstream *d)
 
 /* PROXY protocol */
 
-/* Written down once, in the room that they need: they are part of every request's description. */
-static void name_addresses(struct downstream *d)
+static union address keep_address(const struct sockaddr_storage *from)
 {
-	const struct sockaddr *peer = (struct sockaddr *)&d->peer, *local = (struct sockaddr *)&d->local;
+	union address a = { .any.sa_family = from->ss_family };
+
+	if (from->ss_family == AF_INET || from->ss_family == AF_INET6)
+		memcpy(&a, from, sizeof(a));
+	return a;
+}
+
+/* Their texts are written down once, in the room that they need: they are part of every request's
+ * description. */
+static void name_addresses(struct downstream *d, const struct sockaddr_storage *peer,
+			   const struct sockaddr_storage *local)
+{
 	char texts[3 * ADDRESS_TEXT_MAX];
 	size_t peer_len, local_len, ip_len;
 
-	peer_len = address_text(peer, texts);
-	local_len = address_text(local, texts + peer_len);
-	ip_len = address_ip_text(peer, texts + peer_len + local_len);
+	d->peer = keep_address(peer);
+	d->local = keep_address(local);
+	peer_len = address_text((const struct sockaddr *)peer, texts);
+	local_len = address_text((const struct sockaddr *)local, texts + peer_len);
+	ip_len = address_ip_text((const struct sockaddr *)peer, texts + peer_len + local_len);
 	free(d->texts);
 	d->texts = malloc(peer_len + local_len + ip_len + 1);
 	must(d->texts != NULL);
@@ -546,7 +565,7 @@ static void name_addresses(struct downstream *d)
 	d->peer_text = slice_make(d->texts, peer_len);
 	d->local_text = slice_make(d->texts + peer_len, local_len);
 	/* Whoever connects to a unix socket is on this host. */
-	d->peer_ip = d->peer.ss_family == AF_UNIX ? SLICE("127.0.0.1") :
+	d->peer_ip = peer->ss_family == AF_UNIX ? SLICE("127.0.0.1") :
 		     slice_make(d->texts + peer_len + local_len, ip_len);
 }
 
@@ -559,11 +578,10 @@ static void take_proxy_header(struct downstream *d, const struct proxy_header *h
 	b = malloc(sizeof(*b));
 	must(b != NULL);
 	b->address = d->peer;
-	b->text = slice_make(b->chars, address_text((struct sockaddr *)&b->address, b->chars));
+	memcpy(b->chars, d->peer_text.at, d->peer_text.len);
+	b->text = slice_make(b->chars, d->peer_text.len);
 	d->balancer = b;
-	d->peer = h->source;
-	d->local = h->destination;
-	name_addresses(d);
+	name_addresses(d, &h->source, &h->destination);
 }
 
 /* What the connection is for: at once where the listener has no choice, else its ClientHello tells. */
@@ -631,7 +649,7 @@ static bool is_trusted_source(const struct downstream *d)
 	struct ip ip;
 
 	/* Whoever connects to a unix socket is on this host. */
-	if (!ip_from_sockaddr((const struct sockaddr *)&d->peer, &ip))
+	if (!ip_from_sockaddr(&d->peer.any, &ip))
 		ip = (struct ip){ .v4 = true, .bytes = { 127, 0, 0, 1 } };
 	for (size_t i = 0; i < settings->proxy_protocol.trusted_sources.count; i++)
 		if (cidr_contains(&settings->proxy_protocol.trusted_sources.items[i], &ip))
@@ -777,7 +795,8 @@ void downstream_accept(struct acceptor *a, int fd, const struct sockaddr_storage
 	struct listener *l = container_of(a, struct listener, acceptor);
 	struct server *s = l->server;
 	struct downstream *d;
-	socklen_t local_len = sizeof(d->local);
+	struct sockaddr_storage local = { .ss_family = AF_UNSPEC };
+	socklen_t local_len = sizeof(local);
 
 	count_up(&s->counters.connections, 1);
 	if (over_limit(s) || l->plan == NULL) {
@@ -790,16 +809,15 @@ void downstream_accept(struct acceptor *a, int fd, const struct sockaddr_storage
 	d->server = s;
 	d->listener = listener_take(l);
 	d->use = snapshot_use_take(s->use);
-	d->peer = *peer;
 	d->id = s->next_connection_id++ * WORKERS_MAX + s->worker->id;
 	count_up(&s->counters.connections_active, 1);
 	TAILQ_INSERT_TAIL(&s->downstreams, d, link);
 	d->accepted_us = worker_now_us(s->worker);
 	transport_tune(fd, peer->ss_family);
 	transport_init(&d->transport, s->worker, fd, &transport_events, d);
-	if (getsockname(fd, (struct sockaddr *)&d->local, &local_len) != 0)
-		d->local = (struct sockaddr_storage){ .ss_family = AF_UNSPEC };
-	name_addresses(d);
+	if (getsockname(fd, (struct sockaddr *)&local, &local_len) != 0)
+		local = (struct sockaddr_storage){ .ss_family = AF_UNSPEC };
+	name_addresses(d, peer, &local);
 	d->handshake_until_ms = worker_now_ms(s->worker) + limits_of(d)->tls_handshake_ms;
 	if (l->plan->proxy_protocol)
 		await_proxy_header(d);
@@ -882,9 +900,8 @@ bool downstream_forwarded(struct downstream *d, struct message *request, struct 
 	};
 	const struct edge_peer peer = {
 		.address = d->peer_ip,
-		.local_port = (uint16_t)address_port((const struct sockaddr *)&d->local),
-		.loopback = d->peer.ss_family == AF_UNIX ||
-			    address_is_loopback((const struct sockaddr *)&d->peer),
+		.local_port = (uint16_t)address_port(&d->local.any),
+		.loopback = d->peer.any.sa_family == AF_UNIX || address_is_loopback(&d->peer.any),
 		.tls = d->transport.ssl != NULL,
 		.client_cert = d->identity != NULL ? d->identity->forwarded : NO_SLICE,
 	};
@@ -898,20 +915,18 @@ bool downstream_forwarded(struct downstream *d, struct message *request, struct 
 	return how == OK;
 }
 
-static void describe_address(const struct sockaddr_storage *a, struct check_address *out)
+static void describe_address(const union address *a, struct check_address *out)
 {
-	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)a;
-
-	*out = (struct check_address){ .port = (uint16_t)address_port((const struct sockaddr *)a) };
-	if (a->ss_family == AF_INET) {
+	*out = (struct check_address){ .port = (uint16_t)address_port(&a->any) };
+	if (a->any.sa_family == AF_INET) {
 		out->family = 4;
-		memcpy(out->bytes, &((const struct sockaddr_in *)a)->sin_addr, 4);
-	} else if (a->ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
+		memcpy(out->bytes, &a->v4.sin_addr, 4);
+	} else if (a->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->v6.sin6_addr)) {
 		out->family = 4;
-		memcpy(out->bytes, in6->sin6_addr.s6_addr + 12, 4);
-	} else if (a->ss_family == AF_INET6) {
+		memcpy(out->bytes, a->v6.sin6_addr.s6_addr + 12, 4);
+	} else if (a->any.sa_family == AF_INET6) {
 		out->family = 6;
-		memcpy(out->bytes, &in6->sin6_addr, 16);
+		memcpy(out->bytes, &a->v6.sin6_addr, 16);
 	} else {			/* a unix socket: the peer is this host */
 		out->family = 4;
 		memcpy(out->bytes, "\x7f\0\0\1", 4);
