@@ -137,13 +137,14 @@ void admin_answer(struct admin_session *s, struct slice text)
 }
 
 /* Who changes something is told to the log. */
-static void log_peer(const struct admin_session *s, struct slice what)
+static void log_peer(const struct admin_session *s, const char *words, struct slice arguments)
 {
 	struct ucred peer;
 	socklen_t len = sizeof(peer);
 
 	if (getsockopt(bufferevent_getfd(s->bev), SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
-		log_info("admin", "%.*s, asked for by uid %u, pid %d", SLICE_ARG(what), peer.uid, (int)peer.pid);
+		log_info("admin", "%s%s%.*s, asked for by uid %u, pid %d", words, arguments.len > 0 ? " " : "",
+			 SLICE_ARG(arguments), peer.uid, (int)peer.pid);
 }
 
 static struct slice cut_word(struct slice *rest)
@@ -165,7 +166,7 @@ static void run(struct admin_session *s, const struct admin_command *c, struct s
 					 .json = json, .out = &out, .session = s };
 
 	if (c->changes)
-		log_peer(s, line);
+		log_peer(s, c->words, arguments);
 	text_init(&out);
 	s->waiting = true;
 	if (c->run(&r) == OK) {
