@@ -14,7 +14,8 @@
  * Owner    connections own codecs; codec_streams belong to the codec. A server stream is gone for
  *          its owner after send_head() with `end`, send_end() or reset() (which it calls) or
  *          on_reset() (which it gets); a client stream after on_end() or on_reset() (which it gets),
- *          after on_head() with `end`, or after reset() (which it calls). No event follows. A server
+ *          after on_head() with `end`, or after reset() (which it calls). No event follows. Of
+ *          tunnels see send_head(). A server
  *          stream may end before its request did: the codec then closes the connection, lingering.
  * Calls    a server's send_head() with `end`, send_end() and resume() may open the next pipelined
  *          stream before they return, except inside an event: then it opens when the event is over.
@@ -192,7 +193,12 @@ struct codec_ops {
 	 *
 	 * A request with m->upgrade comes with `end` false and brings no data before the owner sent a
 	 * head of status 101; any other status ends it, and the connection where bytes came early.
-	 * After 101 both directions are raw bytes, until send_end() or the end of input. */
+	 *
+	 * After 101 the stream is a tunnel: raw bytes both ways, each direction with its own end, on_end()
+	 * and send_end(), which on HTTP/1 is a FIN. It is gone for its owner, on either role, when both have
+	 * ended, or after a reset; a reset for any other reason than RESET_LOCAL_RESET cuts the connection off.
+	 * On HTTP/2 it is an extended CONNECT (RFC 8441): shown to the owner with method GET and the field
+	 * `upgrade` holding :protocol; a head of status 101 stands for :status 200. */
 	void (*send_head)(struct codec_stream *cs, const struct message *m, bool end);
 	size_t (*send_data)(struct codec_stream *cs, struct slice bytes);
 	/* All data was taken; ends the message. */
@@ -220,7 +226,7 @@ struct codec_stream {
 	const struct stream_events *events;
 	struct arena *arena;
 	int64_t started_us;		/* server: when its first byte was read (worker_now_us) */
-	uint64_t bytes_in, bytes_out;	/* body bytes, without framing */
+	uint64_t bytes_in, bytes_out;	/* body bytes, without framing; of a tunnel with the head of 101 */
 };
 
 /* HTTP/1.1 (http1.c). Taken from the worker's free list where there is one. */

@@ -93,9 +93,22 @@ static void refuse(struct http1 *h, enum fault fault)
 
 /* ---- bodies ---- */
 
+void http1_tunnel_ended(struct http1 *h)
+{
+	if (!h->live || h->input != INPUT_DONE || h->output != OUTPUT_DONE)
+		return;
+	h->live = false;
+	close_connection(h, true);
+}
+
 static void input_complete(struct http1 *h, struct headers *trailers)
 {
 	h->input = INPUT_DONE;
+	if (h->tunnel) {
+		h->stream.events->on_end(h->stream.owner, NULL);
+		http1_tunnel_ended(h);
+		return;
+	}
 	if (h->codec.is_server) {
 		h->stream.events->on_end(h->stream.owner, trailers);
 		return;
@@ -388,7 +401,7 @@ static void take_response(struct http1 *h)
 	if (m->status == 101) {
 		h->input = INPUT_RAW;
 		h->output = OUTPUT_RAW;
-		h->must_close = true;
+		h->must_close = h->tunnel = true;
 		h->stream.events->on_head(h->stream.owner, m, false);
 		return;
 	}
@@ -534,6 +547,11 @@ static void run_and_tell(struct http1 *h, bool wanted)
 		events->on_wants_input(h->codec.connection);
 }
 
+void http1_run_on(struct http1 *h)
+{
+	run_and_tell(h, false);
+}
+
 bool http1_request_is_here(const struct http1 *h)
 {
 	return h->input == INPUT_DONE || (h->input == INPUT_LENGTH &&
@@ -659,12 +677,11 @@ static void reset(struct codec_stream *cs, enum reset_reason why)
 {
 	struct http1 *h = http1_of(cs);
 
-	(void)why;	/* HTTP/1 has no word for it */
 	if (!h->live)
 		return;
 	h->live = false;
-	/* The end of the connection would pass for the end of such a body. */
-	if (h->codec.is_server && h->output == OUTPUT_RAW && h->input != INPUT_RAW)
+	/* The end of the connection would pass for the end of such a body. HTTP/1 has no word for it. */
+	if (h->tunnel ? why != RESET_LOCAL_RESET : h->codec.is_server && h->output == OUTPUT_RAW)
 		transport_abort(h->codec.transport);
 	close_connection(h, false);
 }

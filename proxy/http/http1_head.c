@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A complete head becomes a struct message: target forms, Host, framing, upgrades and Expect for
  * requests (spec/http.md 3, 5, 6, 11), framing and upgrades for responses (12, 13). */
-#include <openssl/sha.h>
-
 #include "proxy/http/chars_priv.h"
 #include "proxy/http/http1_priv.h"
-#include "sallyport/base64.h"
 #include "sallyport/cidr.h"
 
 static const struct refusal refusals[] = {
@@ -203,16 +200,6 @@ enum fault request_expect(struct message *m)
 	return FAULT_NONE;
 }
 
-#define WEBSOCKET_KEY_BYTES	16
-
-static bool websocket_key_is_valid(const struct headers *h)
-{
-	struct slice key = headers_joined(h, SLICE("sec-websocket-key"), h->arena);
-	unsigned char raw[BASE64_DECODED_MAX(24)];
-
-	return key.at != NULL && key.len == 24 && base64_decode(key, raw) == WEBSOCKET_KEY_BYTES;
-}
-
 static enum fault take_upgrade(struct message *m, const struct field_facts *facts)
 {
 	struct slice value;
@@ -228,7 +215,8 @@ static enum fault take_upgrade(struct message *m, const struct field_facts *fact
 	m->upgrade = true;
 	if (slice_eq_nocase(value, SLICE("websocket")) &&
 	    (!slice_eq(m->method, SLICE("GET")) || m->version != HTTP_1_1 || has_body(m) ||
-	     !websocket_key_is_valid(&m->headers)))
+	     !websocket_key_is_valid(headers_joined(&m->headers, SLICE("sec-websocket-key"),
+						     m->headers.arena))))
 		return FAULT_WEBSOCKET;
 	return FAULT_NONE;
 }
@@ -266,18 +254,6 @@ enum fault request_build(struct message *m, const struct head_scan *scan, char *
 }
 
 /* ---- responses ---- */
-
-void websocket_accept(struct slice key, char *out)
-{
-	static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-	unsigned char digest[SHA_DIGEST_LENGTH], text[24 + sizeof(guid) - 1];
-	size_t len = key.len < 24 ? key.len : 24;
-
-	memcpy(text, key.at, len);
-	memcpy(text + len, guid, sizeof(guid) - 1);
-	SHA1(text, len + sizeof(guid) - 1, digest);
-	base64_encode(slice_make(digest, sizeof(digest)), out);
-}
 
 static enum fault take_response_framing(struct message *m, const struct field_facts *facts)
 {

@@ -13,6 +13,7 @@
 #define SALLYPORT_PROXY_HTTP1_PRIV_H
 
 #include "proxy/http/codec.h"
+#include "proxy/http/websocket.h"
 
 #define METHOD_BYTES_MAX	64
 #define HOST_BYTES_MAX		255
@@ -23,7 +24,6 @@
 #define BACKLOG_BYTES_MAX	BUFFER_BYTES	/* unwritten responses: no further request is parsed */
 #define FIELD_COUNT_MAX		32768u		/* whatever the settings say: struct headers has 16 bits */
 #define FIELDS_SPARE		16u		/* room for what the proxy adds */
-#define WEBSOCKET_ACCEPT_BYTES	28u		/* base64 of a SHA-1 */
 
 /* What can be wrong with a message. X(identifier, status, body, details): the reply of the
  * server role (spec/http.md 2-9, 27); the client role reports the details with its reset. */
@@ -150,8 +150,6 @@ enum fault response_build(struct message *m, const struct head_scan *scan, char 
 /* Expect: only its one legal form means anything, and only with a body. */
 enum fault request_expect(struct message *m);
 bool authority_is_valid(struct slice authority, bool needs_port);
-/* WEBSOCKET_ACCEPT_BYTES at `out` for a sec-websocket-key (RFC 6455 4.2.2). */
-void websocket_accept(struct slice key, char *out);
 
 /* ---- the codec (http1.c) ---- */
 
@@ -193,6 +191,7 @@ struct http1 {
 	bool skipped_line;		/* the one empty line before a request was there */
 	bool peer_eof;
 	bool must_close;		/* the connection ends with this stream */
+	bool tunnel;			/* the upgrade was granted: raw bytes, each direction ends by itself */
 	bool draining;
 	bool closing;			/* on_close() was called */
 };
@@ -204,6 +203,10 @@ static inline struct http1 *http1_of(struct codec_stream *cs)
 
 /* The response (server) was queued whole: the stream is over. */
 void http1_response_sent(struct http1 *h);
+/* One direction of a tunnel has ended: when both have, so have stream and connection. */
+void http1_tunnel_ended(struct http1 *h);
+/* Goes on with the input after a call from the owner has made that possible. */
+void http1_run_on(struct http1 *h);
 /* The stream's owner hears on_reset(); the connection closes. */
 void http1_fail(struct http1 *h, enum reset_reason why, const char *detail);
 /* Is all that belongs to the request read, or at least in the input buffer? */

@@ -231,13 +231,21 @@ static void settle_upgrade(struct http1 *h)
 static void send_response(struct http1 *h, const struct message *m, bool end)
 {
 	bool upgraded = m->status == 101;
-	char *p = write_status(begin_head(h, m, 0), m->status);
+	size_t queued;
+	char *p;
+
+	if (upgraded && h->input != INPUT_HOLD) {	/* nobody asked for it */
+		http1_fail(h, RESET_PROTOCOL_ERROR, "http1.unexpected_upgrade");
+		return;
+	}
+	queued = buffer_len(&h->codec.transport->out);
+	p = write_status(begin_head(h, m, 0), m->status);
 
 	h->must_close |= m->close || h->draining;
 	if (upgraded) {
 		h->input = INPUT_RAW;
 		h->output = OUTPUT_RAW;
-		h->must_close = true;
+		h->must_close = h->tunnel = true;
 		p = copy(p, SLICE("connection: Upgrade\r\n"));
 	} else {
 		if (h->input == INPUT_HOLD)
@@ -251,7 +259,10 @@ static void send_response(struct http1 *h, const struct message *m, bool end)
 	}
 	p = write_fields(h, p, &m->headers, OWN_FIELDS | (upgraded ? 0 : FIELD(UPGRADE)));
 	finish_head(h, p);
-	if (end) {
+	if (upgraded) {
+		h->stream.bytes_out = buffer_len(&h->codec.transport->out) - queued;
+		http1_run_on(h);
+	} else if (end) {
 		h->output = OUTPUT_DONE;
 		http1_response_sent(h);
 	}
@@ -437,6 +448,12 @@ void http1_send_end(struct codec_stream *cs, const struct headers *trailers)
 
 	if (!h->live || h->output == OUTPUT_HEAD || h->output == OUTPUT_DONE)
 		return;
+	if (h->tunnel) {
+		h->output = OUTPUT_DONE;
+		transport_shutdown(h->codec.transport);
+		http1_tunnel_ended(h);
+		return;
+	}
 	if (h->output_left > 0 && (h->output == OUTPUT_LENGTH || h->output == OUTPUT_CHUNKED)) {
 		/* Less than announced: it must not pass for a complete message. */
 		http1_fail(h, RESET_LOCAL_RESET, "http1.body_shorter_than_announced");

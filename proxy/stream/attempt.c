@@ -139,8 +139,20 @@ static enum upstream_protocol protocol_of(const struct stream *s)
 	return s->request->version == HTTP_2 ? UPSTREAM_HTTP2 : UPSTREAM_HTTP1;
 }
 
+/* WebSocket over HTTP/2 has to be offered by the upstream (spec/http.md 11): none is asked yet. */
+static bool may_upgrade(struct stream *s)
+{
+	if (!s->request->upgrade || protocol_of(s) == UPSTREAM_HTTP1)
+		return true;
+	count_up(&s->server->counters.upstream_failures, 1);
+	stream_answer(s, &(struct local_reply){ .status = 503, .details = "upgrade_failed" });
+	return false;
+}
+
 void stream_pick(struct stream *s)
 {
+	if (!may_upgrade(s))
+		return;
 	s->endpoint = cluster_pick(s->target->cluster, worker_of(s), s->tried, s->tried_count);
 	if (s->endpoint == NULL) {
 		count_up(&s->server->counters.upstream_failures, 1);
@@ -154,6 +166,7 @@ void stream_pick(struct stream *s)
 	s->x.upstream_host = arena_slice(s->arena, s->endpoint->text);
 	s->attempts++;
 	apply_route(s);
+	tunnel_prepare(s);
 	headers_set_id(&s->request->headers, HEADER_X_ENVOY_ATTEMPT_COUNT, attempt_number(s));
 	stream_start_timeout(s);
 	stream_tell_deadline(s);
@@ -165,6 +178,9 @@ void stream_pick(struct stream *s)
 
 size_t attempt_send(struct stream *s, struct slice bytes)
 {
+	/* Bytes of another protocol go nowhere before the upstream speaks it. */
+	if (s->request->upgrade && !s->tunnel)
+		return s->response_started ? bytes.len : 0;
 	return s->up != NULL ? codec_send_data(s->up, bytes) : 0;
 }
 
@@ -194,8 +210,7 @@ static void count_completed(struct stream *s)
 					  memory_order_relaxed);
 }
 
-/* The response is complete on both sides. */
-static void finish(struct stream *s)
+void attempt_finish(struct stream *s)
 {
 	count_completed(s);
 	stream_done(s);
@@ -212,6 +227,12 @@ static void on_response_head(void *owner, struct message *m, bool end)
 		forward_interim(s, m);
 		return;
 	}
+	if (s->request->upgrade && m->status / 100 == 2 && s->request->version == HTTP_2) {
+		if (end)
+			s->up = NULL;
+		stream_answer_reset(s, RESET_PROTOCOL_ERROR, NULL);	/* RFC 8441: 2xx would grant it */
+		return;
+	}
 	stream_touch(s);
 	m->close = false;	/* the upstream's connection is not the client's */
 	s->x.response_head_us = s->x.first_byte_sent_us = worker_now_us(w);
@@ -222,11 +243,15 @@ static void on_response_head(void *owner, struct message *m, bool end)
 	stream_set_verdict_headers(s, m);
 	route_apply_response(s->route, s->target, m, &s->x, s->arena);
 	s->response_started = true;
+	if (m->status == 101) {
+		tunnel_open(s, m);
+		return;
+	}
 	if (end) {
 		s->up = NULL;
 		s->down = NULL;
 		codec_send_head(down, m, true);
-		finish(s);
+		attempt_finish(s);
 		return;
 	}
 	codec_send_head(down, m, false);
@@ -253,6 +278,10 @@ static void on_response_end(void *owner, struct headers *trailers)
 	struct stream *s = owner;
 	struct codec_stream *down = s->down;
 
+	if (s->tunnel) {
+		tunnel_response_ended(s);
+		return;
+	}
 	s->up = NULL;
 	s->x.response_trailers = trailers;
 	if (s->web != NULL) {
@@ -263,7 +292,7 @@ static void on_response_end(void *owner, struct headers *trailers)
 	s->down = NULL;
 	if (down != NULL)
 		codec_send_end(down, trailers);
-	finish(s);
+	attempt_finish(s);
 }
 
 /* The server did not look at the request, nor has anything of its body left that could not be sent

@@ -58,7 +58,10 @@ void stream_start_deadline(struct stream *s)
 
 void stream_start_timeout(struct stream *s)
 {
-	if (s->request_ended && s->route->timeout_ms > 0 && !timer_is_set(&s->timeout))
+	/* A request to upgrade is complete with its head; a tunnel has no end to wait for. */
+	bool complete = s->request->upgrade ? !s->tunnel : s->request_ended;
+
+	if (complete && s->route->timeout_ms > 0 && !timer_is_set(&s->timeout))
 		timer_set(s->server->worker, &s->timeout, now_ms(s) + s->route->timeout_ms, on_timeout);
 }
 

@@ -86,7 +86,8 @@ void stream_answer(struct stream *s, const struct local_reply *r)
 		return;
 	}
 	/* What follows a refused upgrade may be the other protocol's: nothing more is read as HTTP. */
-	*m = (struct message){ .version = HTTP_1_1, .close = s->request != NULL && s->request->upgrade };
+	*m = (struct message){ .version = HTTP_1_1, .close = s->request != NULL && s->request->upgrade &&
+							      s->request->version != HTTP_2 };
 	headers_init(&m->headers, s->arena, 16);
 	if (s->web == NULL && grpc_is_request(s->request))
 		make_grpc(m, r);

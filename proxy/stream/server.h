@@ -59,6 +59,9 @@ struct snapshot_use {
 	X(misdirected, "requests for another server of the listener (421)") \
 	X(redirects, "redirects by route or httpsRedirect") \
 	X(direct_responses, "direct responses") \
+	X(upgrades, "requests upgraded (101)") \
+	X(upgrades_active, "upgraded requests in progress") \
+	X(upgrades_refused, "requests to upgrade to what is not served (403)") \
 	X(authz_denied, "requests denied by policy or token") \
 	X(authz_failed, "requests refused because the agent failed") \
 	X(upstream_failures, "requests that got a 502, 503 or 504 of ours") \

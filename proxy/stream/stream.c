@@ -122,8 +122,10 @@ static void count_response(struct stream *s)
 	struct server_counters *c = &s->server->counters;
 	unsigned code = s->x.response_code;
 
-	count_up(code >= 500 ? &c->responses_5xx : code >= 400 ? &c->responses_4xx :
-		 code >= 300 ? &c->responses_3xx : code >= 200 ? &c->responses_2xx : &c->no_response, 1);
+	if (code != 101)		/* counted when it was granted */
+		count_up(code >= 500 ? &c->responses_5xx : code >= 400 ? &c->responses_4xx :
+			 code >= 300 ? &c->responses_3xx : code >= 200 ? &c->responses_2xx :
+			 &c->no_response, 1);
 	count_up(&c->bytes_in, s->x.bytes_received);
 	count_up(&c->bytes_out, s->x.bytes_sent);
 	atomic_store_explicit(&c->requests_active,
@@ -138,6 +140,7 @@ void stream_done(struct stream *s)
 	if (s->state == STREAM_DONE)
 		return;
 	attempt_cancel(s);
+	tunnel_closed(s);
 	authz_check_cancel(&s->check);
 	stream_stop_deadlines(s);
 	timer_cancel(w, &s->idle);
@@ -158,9 +161,15 @@ void stream_done(struct stream *s)
 /* The client went away, or its transport failed: nobody is left to answer. */
 static void abandon(struct stream *s, uint32_t flag, const char *details)
 {
+	struct codec_stream *up = s->up;
+
 	s->x.response_flags |= flag;
 	stream_details(s, details);
 	s->down = NULL;
+	if (s->tunnel && up != NULL) {	/* cut short as well, not ended */
+		s->up = NULL;
+		codec_reset(up, RESET_REMOTE_RESET);
+	}
 	stream_done(s);
 }
 
@@ -276,7 +285,8 @@ static void on_request_head(void *owner, struct message *m, bool end)
 		return;
 	stream_enter(s, STREAM_ROUTE);
 	stream_choose(s);
-	stream_authorize(s);
+	if (tunnel_may_ask(s))
+		stream_authorize(s);
 }
 
 /* A well-formed request that lacks something, or comes too slowly, breaks no protocol
@@ -343,8 +353,6 @@ void stream_act(struct stream *s)
 		stream_answer(s, &(struct local_reply){
 			.status = s->route->source->direct_response->status, .details = "direct_response",
 			.body = s->route->source->direct_response->body });
-	} else if (s->request->upgrade) {
-		stream_answer(s, &(struct local_reply){ .status = 403, .details = "upgrade_failed" });
 	} else if (s->target->cluster == NULL) {
 		stream_answer(s, &(struct local_reply){ .status = 503, .details = "cluster_not_found",
 							 .flags = RESPONSE_FLAG_NC });
@@ -380,7 +388,10 @@ static void on_request_end(void *owner, struct headers *trailers)
 		return;
 	s->request_ended = true;
 	s->x.request_end_us = worker_now_us(s->server->worker);
-	attempt_end(s, trailers);
+	if (s->tunnel)
+		tunnel_request_ended(s);
+	else
+		attempt_end(s, trailers);
 }
 
 static void on_request_reset(void *owner, enum reset_reason why, const char *detail)

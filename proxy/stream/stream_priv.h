@@ -63,6 +63,9 @@ struct stream {
 	unsigned attempts, tried_count;
 	bool applied;				/* request operations of the route were done */
 	bool sent_trailers;			/* of the request */
+	bool tunnel;				/* upgraded: bytes both ways, each with its own end */
+	bool response_ended;			/* of a tunnel */
+	struct slice websocket_key;		/* that the upstream is asked with */
 	bool expects_continue;			/* client waits for 100 before it sends the body */
 	int64_t attempt_us;			/* when the head was sent upstream */
 	struct message answer;			/* the response head sent downstream */
@@ -99,6 +102,20 @@ void attempt_cancel(struct stream *s);
 /* The downstream half has more for the upstream one. */
 size_t attempt_send(struct stream *s, struct slice bytes);
 void attempt_end(struct stream *s, struct headers *trailers);
+/* The response is complete on both sides. */
+void attempt_finish(struct stream *s);
+
+/* tunnel.c: false: this upgrade is served nowhere, and it was answered. */
+bool tunnel_may_ask(struct stream *s);
+/* Before the request is sent: the fields of its handshake; nothing for other requests. */
+void tunnel_prepare(struct stream *s);
+/* The upstream grants it: sends its head on, and upstream what came early. */
+void tunnel_open(struct stream *s, struct message *m);
+/* The upstream, or the client, has ended its direction. */
+void tunnel_response_ended(struct stream *s);
+void tunnel_request_ended(struct stream *s);
+/* The stream is over: it counts no longer. */
+void tunnel_closed(struct stream *s);
 
 /* deadline.c: the client's deadline starts with the first attempt, the route's clock with the end of the
  * request; each may be called again. */

@@ -8,6 +8,7 @@
 #include "proxy/upstream/connection_priv.h"
 
 #define DETAIL_MAX	160
+#define LINGER_MS	30000	/* for the last bytes of a tunnel to be taken */
 
 #define CONNECTION_AS_TEXT(name)	#name,
 static const char *const state_name[] = { CONNECTION_STATES(CONNECTION_AS_TEXT) };
@@ -245,7 +246,9 @@ static void on_upstream_timeout(struct timer *t)
 		connection_close(u);
 		break;
 	case CONNECTION_ACTIVE:
-		if (is_shared(u) && u->expected > 0)
+		if (u->lingering)
+			connection_close(u);
+		else if (is_shared(u) && u->expected > 0)
 			shared_is_late(u);
 		break;
 	case CONNECTION_CLOSED:
@@ -269,10 +272,22 @@ static void on_codec_wants_input(void *connection)
 	codec_pump(u->codec);
 }
 
+/* A tunnel's last bytes are still on their way: closing would drop what the kernel has not taken. */
 static void on_codec_close(void *connection, bool lingering)
 {
-	(void)lingering;
-	connection_close(connection);
+	struct upstream_connection *u = connection;
+	struct worker *w = u->pool->worker;
+
+	if (lingering && u->state == CONNECTION_ACTIVE)
+		transport_flush(&u->transport);
+	if (!lingering || u->state != CONNECTION_ACTIVE || u->transport.dead ||
+	    transport_pending(&u->transport) == 0) {
+		connection_close(u);
+		return;
+	}
+	u->lingering = true;
+	u->transport.want_writable = true;
+	timer_set(w, &u->timer, worker_now_ms(w) + LINGER_MS, on_upstream_timeout);
 }
 
 static void on_codec_room(void *connection)
@@ -323,7 +338,9 @@ static void on_upstream_writable(void *owner)
 {
 	struct upstream_connection *u = owner;
 
-	if (u->state == CONNECTION_ACTIVE || (is_shared(u) && u->state == CONNECTION_IDLE))
+	if (u->lingering)
+		connection_close(u);
+	else if (u->state == CONNECTION_ACTIVE || (is_shared(u) && u->state == CONNECTION_IDLE))
 		u->codec->ops->writable(u->codec);
 }
 

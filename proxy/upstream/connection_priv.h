@@ -31,6 +31,7 @@ struct upstream_connection {
 	struct cluster_counters *counters;	/* borrowed; while a request waits for it */
 	enum upstream_protocol protocol;
 	enum connection_state state;
+	bool lingering;				/* closes when its last bytes were taken */
 	bool unclaimed;				/* connecting, and counted by the pool */
 	bool draining;				/* its endpoint left: not to be reused */
 	uint32_t served, served_max;		/* requests; 0: no limit */

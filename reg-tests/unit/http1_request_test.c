@@ -762,6 +762,64 @@ static void a_failed_connection_resets(void **state)
 }
 
 /* Nothing that comes for the new protocol is ever parsed. */
+static struct codec_stream *open_tunnel(struct peer *p)
+{
+	struct message switched = { .status = 101, .upgrade = true };
+	struct codec_stream *cs;
+
+	peer_open(p, worker, true);
+	peer_feed(p, SLICE(GET_WITH("Connection: upgrade\r\nUpgrade: websocket\r\n" KEY)));
+	headers_init(&switched.headers, p->arena, 0);
+	cs = p->stream;
+	codec_send_head(cs, &switched, false);
+	return cs;
+}
+
+/* Whichever direction ends first, the other goes on; the connection ends with both. */
+static void a_tunnel_ends_twice(void **state)
+{
+	struct codec_stream *cs;
+	struct peer p;
+
+	(void)state;
+	cs = open_tunnel(&p);
+	peer_eof(&p);
+	assert_non_null(strstr(peer_events(&p), "\nend\n"));
+	assert_null(strstr(peer_events(&p), "close"));
+	assert_int_equal(codec_send_data(cs, SLICE("down")), 4);
+	codec_send_end(cs, NULL);
+	assert_true(p.transport.shut);
+	assert_non_null(strstr(peer_events(&p), "close lingering\n"));
+	peer_close(&p);
+
+	cs = open_tunnel(&p);
+	codec_send_end(cs, NULL);
+	assert_true(p.transport.shut);
+	peer_feed(&p, SLICE("up"));
+	assert_null(strstr(peer_events(&p), "close"));
+	peer_eof(&p);
+	assert_non_null(strstr(peer_events(&p), "data up\nend\nclose lingering\n"));
+	peer_close(&p);
+}
+
+/* Given up it ends with what was sent; cut short for any other reason it does not look like an end. */
+static void a_tunnel_is_cut_short_aloud(void **state)
+{
+	struct codec_stream *cs;
+	struct peer p;
+
+	(void)state;
+	cs = open_tunnel(&p);
+	codec_reset(cs, RESET_LOCAL_RESET);
+	assert_false(p.transport.dead);
+	peer_close(&p);
+
+	cs = open_tunnel(&p);
+	codec_reset(cs, RESET_CONNECTION_TERMINATION);
+	assert_true(p.transport.dead);
+	peer_close(&p);
+}
+
 static void upgrade_bytes_are_held(void **state)
 {
 	struct message switched = { .status = 101, .upgrade = true };
@@ -918,6 +976,8 @@ int main(void)
 		TEST(a_head_that_does_not_come_expires),
 		TEST(a_failed_connection_resets),
 		TEST(upgrade_bytes_are_held),
+		TEST(a_tunnel_ends_twice),
+		TEST(a_tunnel_is_cut_short_aloud),
 		TEST(unread_responses_hold_up_requests),
 		TEST(a_head_in_single_bytes_is_not_scanned_again),
 		TEST(every_byte_at_every_place),
