@@ -102,27 +102,26 @@ static void tell_no_route(struct assembly *x, const char *what)
 		      "served: %s", SLICE_ARG(x->server->server->port_name), x->server->server->number, what);
 }
 
-#define NO_TCP_ROUTE	"no VirtualService with a host of its own and with tcp routes for this port is bound to it"
+#define NO_TCP_ROUTE	"no VirtualService bound to it shares a host with it and has tcp routes for this port"
 #define NO_TLS_ROUTE	"a server of mode PASSTHROUGH needs a VirtualService with tls routes for this port, " \
 			"whose sniHosts nobody else has"
 #define NO_MESH_SERVICE	"no Service, and no ServiceEntry of location MESH_INTERNAL, has a host within its hosts"
 
-static void add_plain_tcp(struct assembly *x, const struct server_use *u)
+static void add_plain_tcp(struct assembly *x)
 {
-	const struct tcp_route *r = build_tcp_route(x->b, u);
+	const struct tcp_route *r = build_tcp_route(x->b, x->server);
 	struct chain *c;
 
-	x->server = u;
 	if (r == NULL) {
 		tell_no_route(x, NO_TCP_ROUTE);
 		return;
 	}
 	c = new_chain(x, CHAIN_TCP, "tcp");
 	c->tcp = r;
-	take_hosts(x->b->arena, c, u->server);
+	take_hosts(x->b->arena, c, x->server->server);
 	x->listener->plain = c;
 	add_chain(x, c);
-	sni_add_plain(x->b, x->names, c, gateway_meta(u));
+	sni_add_plain(x->b, x->names, c, gateway_meta(x->server));
 }
 
 /* ---- TLS that ends here ---- */
@@ -222,7 +221,7 @@ void build_chains(struct snapshot_builder *b, struct listener_plan *l, struct se
 		case SERVER_HTTPS:		add_https(&x);			break;
 		case SERVER_TLS:		add_tcp_behind_tls(&x);		break;
 		case SERVER_PASSTHROUGH:	add_passthrough(&x);		break;
-		case SERVER_TCP:		add_plain_tcp(&x, uses[i]);	break;
+		case SERVER_TCP:		add_plain_tcp(&x);		break;
 		case SERVER_HTTP:		has_http = true;		break;
 		}
 	}

@@ -4,7 +4,6 @@
 #include "proxy/snapshot/build_priv.h"
 
 #include "proxy/route/host_map.h"
-#include "sallyport/hostname.h"
 
 static bool covers_all(const struct server *s)
 {

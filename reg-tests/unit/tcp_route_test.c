@@ -70,7 +70,7 @@ static const struct fate_row fates[] = {
 	{ "G21", DB GW("alpha", SERVER(80, "HTTP", "[a.com]")) GW("gw", SERVER(80, "TCP", "[\"*\"]")) L4("v", "[\"*\"]", TCP_TO("b")),
 	  80, NULL, "http", "Gateway default/gw: server p80 on port 80 is not served: Gateway default/alpha, server p80" },
 	{ "G22", GW("alpha", SERVER(80, "TCP", "[\"*\"]")) GW("beta", SERVER(80, "HTTP", "[a.com]")), 80, NULL, "closed", "has this port for plain TCP" },
-	{ "G22 told", GW("alpha", SERVER(80, "TCP", "[\"*\"]")), 80, NULL, "closed", "no VirtualService with a host of its own and with tcp routes" },
+	{ "G22 told", GW("alpha", SERVER(80, "TCP", "[\"*\"]")), 80, NULL, "closed", "no VirtualService bound to it shares a host with it and has tcp routes" },
 	{ "two TCP servers", DB GW("gw", NAMED("a", 5432, "TCP", "[a.com]") NAMED("b", 5432, "TCP", "[b.com]")) L4("v", "[b.com]", TCP_TO("b")),
 	  5432, NULL, "closed", "server b on port 5432 is not served: Gateway default/gw, server a" },
 	{ "TCP first, then TLS", DB GW("gw", NAMED("a", 5432, "TCP", "[\"*\"]") NAMED("b", 5432, "TLS", "[a.com]") PASS) L4("v", "[\"*\"]", TCP_TO("b") TLS_TO("[a.com]", "c")),
