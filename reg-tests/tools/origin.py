@@ -26,16 +26,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def received(self):
         if self.headers.get("transfer-encoding", "").lower() == "chunked":
             total = 0
-            while size := int(self.rfile.readline().split(b";")[0], 16):
+            while size := int(self.rfile.readline().split(b";")[0] or b"0", 16):
                 total += len(self.rfile.read(size))
                 self.rfile.readline()
             while self.rfile.readline().strip():
                 pass
             return total
         left = total = int(self.headers.get("content-length") or 0)
-        while left > 0:
-            left -= len(self.rfile.read(min(left, 65536)))
-        return total
+        while left > 0 and (piece := self.rfile.read(min(left, 65536))):
+            left -= len(piece)
+        return total - left
 
     def start(self, length):
         self.send_response_only(200)
