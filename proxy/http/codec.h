@@ -129,7 +129,8 @@ struct codec_events {
 	/* The connection is of no more use: to be closed once what is queued was written. `lingering`:
 	 * shut down the write side, then discard input for the delayed-close time (spec 24.5). */
 	void (*on_close)(void *connection, bool lingering);
-	/* HTTP/2 client: can_open() is true after it was not. Not from inside another event. */
+	/* HTTP/2 client: can_open() is true after it was not, or the server has said how many streams
+	 * it bears. Not from inside another event. */
 	void (*on_room)(void *connection);
 	/* HTTP/2: the peer went beyond it; to be counted. May be NULL. */
 	void (*on_limit)(void *connection, enum http2_limit which);

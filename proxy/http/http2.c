@@ -443,9 +443,9 @@ static void settle(struct http2 *h)
 /* Client: requests may wait for the streams that have ended. */
 static void tell_room(struct http2 *h)
 {
-	if (!h->room_due || h->closing || !http2_can_open(&h->codec))
+	if (!h->room_due || h->closing || !(h->heard || http2_can_open(&h->codec)))
 		return;
-	h->room_due = false;
+	h->room_due = h->heard = false;
 	h->codec.events->on_room(h->codec.connection);
 }
 

@@ -65,7 +65,7 @@ static void on_frame(struct http2 *h, const nghttp2_frame *frame)
 	if (frame->hd.type == NGHTTP2_PUSH_PROMISE) {	/* we said that we want none */
 		http2_trip(h, HTTP2_LIMIT_http2_protocol_errors);
 	} else if (frame->hd.type == NGHTTP2_SETTINGS && !(frame->hd.flags & NGHTTP2_FLAG_ACK)) {
-		h->settled = true;
+		h->settled = h->heard = true;
 		h->room_due = true;
 	}
 }

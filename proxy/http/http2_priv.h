@@ -177,7 +177,8 @@ struct http2 {
 	bool closing;			/* on_close() was called */
 	/* client */
 	uint32_t streams_max, streams_open;	/* ours to allow; that the server counts */
-	bool settled;			/* the server's SETTINGS have come */
+	bool settled;			/* the server's SETTINGS have come, */
+	bool heard;			/* and nobody was told yet */
 	bool room_due;			/* on_room() is due, if there is room */
 	bool ending;			/* nothing more comes: closes when what came was taken */
 };

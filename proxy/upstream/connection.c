@@ -265,11 +265,17 @@ static void on_codec_idle(void *connection)
 		go_idle(u);
 }
 
+/* A reset found by reading is told to the codec alone; the connection is ours to end. */
+static void pump(struct upstream_connection *u)
+{
+	codec_pump(u->codec);
+	if (u->transport.dead)
+		connection_close(u);
+}
+
 static void on_codec_wants_input(void *connection)
 {
-	struct upstream_connection *u = connection;
-
-	codec_pump(u->codec);
+	pump(connection);
 }
 
 /* A tunnel's last bytes are still on their way: closing would drop what the kernel has not taken. */
@@ -324,7 +330,7 @@ static void on_upstream_readable(void *owner)
 		/* What the codec left for this turn. */
 		if (is_shared(u) && buffer_len(&u->transport.in) > 0)
 			codec_feed(u->codec);
-		codec_pump(u->codec);
+		pump(u);
 		return;
 	}
 	/* Nobody asked: the peer has closed, or what it sends belongs to no request. */

@@ -107,14 +107,25 @@ static void on_failed(void *owner, enum reset_reason why, const char *detail)
 	snprintf(r->detail, sizeof(r->detail), "%s", detail != NULL ? detail : "");
 }
 
-static struct request *request(void)
+static struct request *request_in(enum upstream_protocol protocol)
 {
 	struct request *r = arena_new(rig.arena, struct request);
 
 	r->arena = rig.arena;
-	r->ask = (struct pool_request){ .owner = r, .on_ready = on_ready, .on_failed = on_failed };
+	r->ask = (struct pool_request){
+		.owner = r, .protocol = protocol, .on_ready = on_ready, .on_failed = on_failed };
 	pool_ask(pool, cluster, endpoint, &r->ask);
 	return r;
+}
+
+static struct request *request(void)
+{
+	return request_in(UPSTREAM_HTTP1);
+}
+
+static struct request *request2(void)
+{
+	return request_in(UPSTREAM_HTTP2);
 }
 
 /* --- turning ------------------------------------------------------------------------------------ */
@@ -538,6 +549,22 @@ static void test_connection_close(void **state)
 	close(fd);
 }
 
+/* By a reset instead of a FIN. */
+static void test_the_peer_resets_before_the_response(void **state)
+{
+	const struct linger at_once = { .l_onoff = 1 };
+	struct request *r = request();
+	int fd = peer_accept();
+
+	(void)state;
+	peer_read(fd);
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	close(fd);
+	AWAIT(r->resets == 1);
+	turns(3);
+	assert_int_equal(counted(&pool_counters(pool)->active), 0);
+}
+
 static void test_the_peer_closes_before_the_response(void **state)
 {
 	struct request *r = request();
@@ -694,6 +721,222 @@ static void test_a_large_body(void **state)
 	close(other_fd);
 }
 
+/* --- HTTP/2 ------------------------------------------------------------------------------------- */
+
+/* SETTINGS: so many streams at a time. */
+static void peer_settings(int fd, unsigned streams)
+{
+	const char frame[] = { 0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, (char)streams };
+
+	assert_int_equal(write(fd, frame, sizeof(frame)), sizeof(frame));
+}
+
+/* 200 without a body. */
+static void peer_respond(int fd, unsigned stream)
+{
+	const char frame[] = { 0, 0, 1, 1, 5, 0, 0, 0, (char)stream, (char)0x88 };
+
+	assert_int_equal(write(fd, frame, sizeof(frame)), sizeof(frame));
+}
+
+static bool nobody_connects(void)
+{
+	turns(3);
+	return accept4(listener, NULL, NULL, SOCK_NONBLOCK) < 0 && errno == EAGAIN;
+}
+
+static void test_requests_share_a_connection(void **state)
+{
+	struct request *a = request2(), *b = request2(), *c = request2(), *d;
+	int fd = peer_accept();
+
+	(void)state;
+	AWAIT(a->ready == 1);			/* along with the preface */
+	turns(3);
+	assert_int_equal(b->ready + c->ready, 0);
+	peer_settings(fd, 100);
+	AWAIT(b->ready + c->ready == 2);
+	assert_ptr_equal(a->connection, c->connection);
+	assert_int_equal(counted(&pool_counters(pool)->active), 1);
+	for (unsigned i = 0; i < 3; i++)
+		peer_respond(fd, 2 * i + 1);
+	AWAIT(a->ends + b->ends + c->ends == 3);
+	AWAIT(counted(&pool_counters(pool)->idle) == 1);
+	d = request2();
+	assert_int_equal(d->ready, 1);		/* at once */
+	peer_respond(fd, 7);
+	AWAIT(d->ends == 1);
+	assert_int_equal(counted(&pool_counters(pool)->connects), 1);
+	close(fd);
+	AWAIT(counted(&pool_counters(pool)->idle) == 0);	/* noticed without a request */
+}
+
+static void test_another_connection_when_full(void **state)
+{
+	struct request *a = request2(), *b = request2();
+	int one = peer_accept(), two;
+
+	(void)state;
+	peer_settings(one, 1);
+	two = peer_accept();
+	peer_settings(two, 1);
+	AWAIT(a->ready + b->ready == 2);
+	assert_ptr_not_equal(a->connection, b->connection);
+	struct request *c = request2();
+	int three = peer_accept();	/* meanwhile there is room again */
+	peer_respond(one, 1);
+	AWAIT(c->ready == 1);
+	peer_respond(two, 1);
+	AWAIT(a->ends + b->ends == 2);
+	pool_cancel(pool, &c->ask);	/* it waits no more: nothing happens */
+	codec_reset(c->stream, RESET_LOCAL_RESET);
+	close(one);
+	close(two);
+	close(three);
+	AWAIT(counted(&pool_counters(pool)->active) == 0);
+}
+
+/* What was sent before its FIN is read away. */
+static bool peer_is_closed_after_all(int fd)
+{
+	char bytes[4096];
+	ssize_t n;
+
+	while ((n = read(fd, bytes, sizeof(bytes))) > 0)
+		continue;
+	return n == 0 || errno != EAGAIN;
+}
+
+static void test_requests_per_shared_connection(void **state)
+{
+	struct request *a, *b, *c;
+	int one, two;
+
+	(void)state;
+	cluster->max_requests_per_connection = 2;
+	a = request2();
+	one = peer_accept();
+	peer_settings(one, 100);
+	AWAIT(a->ready == 1);
+	turns(3);
+	b = request2();
+	assert_int_equal(b->ready, 1);
+	c = request2();
+	assert_int_equal(c->ready, 0);
+	two = peer_accept();
+	AWAIT(c->ready == 1);
+	peer_respond(one, 1);
+	peer_respond(one, 3);
+	AWAIT(a->ends + b->ends == 2);
+	AWAIT(peer_is_closed_after_all(one));
+	peer_settings(two, 100);
+	peer_respond(two, 1);
+	AWAIT(c->ends == 1);
+	close(one);
+	close(two);
+}
+
+static void test_refused_by_all_who_wait(void **state)
+{
+	struct request *a, *b, *c;
+
+	(void)state;
+	close(listener);
+	a = request2();
+	b = request2();
+	c = request2();
+	pool_cancel(pool, &b->ask);
+	AWAIT(a->failures + c->failures == 2);
+	assert_int_equal(b->failures, 0);
+	assert_int_equal(a->why, RESET_REMOTE_CONNECTION_FAILURE);
+	assert_string_equal(c->detail, "delayed connect error: Connection refused");
+	assert_int_equal(counted(&endpoint->connect_failures), 1);
+	assert_int_equal(counted(&cluster_counters(cluster)->connect_failures), 2);
+	listener = socket(AF_INET, SOCK_STREAM, 0);
+}
+
+/* Who waits for SETTINGS waits no longer than for a connect; who has left already is not touched. */
+static void test_settings_that_never_come(void **state)
+{
+	struct request *a, *b;
+	int fd;
+
+	(void)state;
+	cluster->connect_timeout_ms = 50;
+	a = request2();
+	b = request2();
+	fd = peer_accept();
+	AWAIT(a->ready == 1);
+	AWAIT(b->failures == 1);
+	assert_int_equal(b->why, RESET_CONNECTION_TIMEOUT);
+	assert_int_equal(a->resets, 0);
+	peer_settings(fd, 100);
+	peer_respond(fd, 1);
+	AWAIT(a->ends == 1);
+	close(fd);
+}
+
+/* Each connection that is lost takes a request along: there is an end to it. */
+static void test_a_peer_that_only_accepts(void **state)
+{
+	struct request *a = request2(), *b = request2();
+	int fd = peer_accept();
+
+	(void)state;
+	AWAIT(a->ready == 1);
+	close(fd);
+	AWAIT(a->resets == 1);
+	assert_int_equal(b->resets, 0);
+	fd = peer_accept();
+	AWAIT(b->ready == 1);
+	close(fd);
+	AWAIT(b->resets == 1);
+	assert_true(nobody_connects());
+}
+
+static void test_nobody_waits_for_it(void **state)
+{
+	struct request *a = request2(), *b;
+	int fd;
+
+	(void)state;
+	pool_cancel(pool, &a->ask);
+	assert_int_equal(pool->unclaimed, 1);
+	b = request2();			/* takes it over */
+	assert_int_equal(pool->unclaimed, 0);
+	fd = peer_accept();
+	AWAIT(b->ready == 1);
+	assert_int_equal(a->ready, 0);
+	peer_settings(fd, 1);
+	peer_respond(fd, 1);
+	AWAIT(b->ends == 1);
+	assert_true(nobody_connects());
+	pool_forget(pool, endpoint);
+	assert_int_equal(counted(&pool_counters(pool)->idle), 0);
+	close(fd);
+}
+
+static void test_no_protocol_takes_the_others(void **state)
+{
+	struct request *a = request(), *b;
+	int one = peer_accept(), two;
+
+	(void)state;
+	peer_answer(one, OK_RESPONSE);
+	AWAIT(a->ends == 1);
+	b = request2();
+	two = peer_accept();
+	peer_settings(two, 100);
+	peer_respond(two, 1);
+	AWAIT(b->ends == 1);
+	assert_ptr_not_equal(a->connection, b->connection);
+	a = request();
+	peer_answer(one, OK_RESPONSE);
+	AWAIT(a->ends == 1);
+	close(one);
+	close(two);
+}
+
 #define POOL_TEST(f)	cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -714,6 +957,7 @@ int main(void)
 		POOL_TEST(test_requests_per_connection),
 		POOL_TEST(test_connection_close),
 		POOL_TEST(test_the_peer_closes_before_the_response),
+		POOL_TEST(test_the_peer_resets_before_the_response),
 		POOL_TEST(test_a_request_that_is_given_up_while_connecting),
 		POOL_TEST(test_many_requests_that_are_given_up_while_connecting),
 		POOL_TEST(test_a_request_that_is_given_up_on_the_wire),
@@ -721,6 +965,14 @@ int main(void)
 		POOL_TEST(test_an_endpoint_that_left),
 		POOL_TEST(test_the_end_of_the_pool),
 		POOL_TEST(test_a_large_body),
+		POOL_TEST(test_requests_share_a_connection),
+		POOL_TEST(test_another_connection_when_full),
+		POOL_TEST(test_requests_per_shared_connection),
+		POOL_TEST(test_refused_by_all_who_wait),
+		POOL_TEST(test_settings_that_never_come),
+		POOL_TEST(test_a_peer_that_only_accepts),
+		POOL_TEST(test_nobody_waits_for_it),
+		POOL_TEST(test_no_protocol_takes_the_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
