@@ -458,6 +458,32 @@ static void redirects_know_passthrough_servers(void **state)
 	unload(&l);
 }
 
+/* The Gateways that users write: every protocol and TLS mode of theirs is served. */
+static void documents_of_users_are_obeyed(void **state)
+{
+	static const char *const files[] = { "advanced-03", "advanced-06", "advanced-07", "advanced-08", "advanced-12" };
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(files); i++) {
+		char path[100];
+		const char *paths[] = { path };
+		struct resource_set *set;
+		struct snapshot *s;
+		struct problems ps;
+
+		problems_init(&ps);
+		snprintf(path, sizeof(path), "reg-tests/documents/seeds/%s.yaml", files[i]);
+		set = resource_set_load(paths, 1, &ps);
+		s = snapshot_build(set, 1, &ps);
+		assert_non_null(s);
+		for (size_t k = 0; k < ps.count; k++)
+			if (strstr(ps.items[k].text, DECODE_NOT_OBEYED) != NULL)
+				fail_msg("%s: %s", path, ps.items[k].text);
+		snapshot_unref(&s);
+		problems_fini(&ps);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -472,6 +498,7 @@ int main(void)
 		cmocka_unit_test(grpc_web_is_what_the_first_server_says),
 		cmocka_unit_test(requests_do_not_cross_into_tcp),
 		cmocka_unit_test(vectors_of_https_servers),
+		cmocka_unit_test(documents_of_users_are_obeyed),
 		cmocka_unit_test(redirects_know_passthrough_servers),
 	};
 
