@@ -56,6 +56,7 @@ struct tls_settings {
 	int min_version, max_version;		/* TLS1_2_VERSION … */
 	bool http2;				/* h2 is offered by ALPN, before http/1.1 */
 	bool peer_exchange;			/* istio-peer-exchange before both */
+	bool workload;				/* ISTIO_MUTUAL: clients look for a SPIFFE id, not a host */
 	struct slice cipher_list;		/* OpenSSL form; absent: default list */
 	struct slice groups;			/* likewise */
 	struct where where;

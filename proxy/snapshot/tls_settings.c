@@ -241,6 +241,7 @@ static void offer_protocols(struct snapshot_builder *b, const struct server *s, 
 /* 10.1: versions, suites and groups of the document have no effect. */
 static void make_mesh_settings(struct snapshot_builder *b, const struct server_use *u, struct tls_settings *out)
 {
+	out->workload = true;
 	name_workload(b, u, out);
 	name_clients(b->arena, u->server->tls, &out->client);
 	out->min_version = TLS1_2_VERSION;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/tls/tls_set.h"
 
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -35,6 +36,31 @@ static void warn_of_dates(const SSL_CTX *ctx, const char *name)
 		else if (X509_cmp_current_time(X509_get0_notBefore(leaf)) > 0)
 			log_warn("tls", "%s: the certificate is not valid yet; it is served all the same",
 				 name);
+	}
+}
+
+static bool covers(const X509 *leaf, const char *host)
+{
+	return X509_check_host((X509 *)leaf, host, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) == 1;
+}
+
+/* Clients refuse a certificate that lacks the name they asked for. A wildcard is asked for by some name that
+ * it stands for. */
+static void warn_of_hosts(const SSL_CTX *ctx, const struct chain *chain, const char *name)
+{
+	for (size_t i = 0; !chain->tls_settings.workload && i < chain->domains.count; i++) {
+		struct slice host = chain->domains.items[i];
+		bool covered = slice_eq(host, SLICE("*"));
+		char asked[300];
+		const X509 *leaf;
+
+		snprintf(asked, sizeof(asked), "%s%.*s", host.at[0] == '*' ? "any" : "",
+			 SLICE_ARG(host.at[0] == '*' ? slice_from(host, 1) : host));
+		for (unsigned c = 0; !covered && (leaf = tls_context_leaf(ctx, c)) != NULL; c++)
+			covered = covers(leaf, asked);
+		if (!covered)
+			log_warn("tls", "server %.*s: secret %s: no certificate of it covers host %.*s",
+				 SLICE_ARG(chain->name), name, SLICE_ARG(host));
 	}
 }
 
@@ -93,6 +119,7 @@ static void serve(struct tls_set *set, struct tls_slot *slot, const struct chain
 	if (why[0] != '\0')
 		log_warn("tls", "server %.*s: secret %s: %s", SLICE_ARG(chain->name), name, why);
 	warn_of_dates(ctx, name);
+	warn_of_hosts(ctx, chain, name);
 }
 
 /* Reads what the chain names now and serves it if it is new and sound. */
