@@ -8,6 +8,7 @@
 
 #define OUTBOUND_QUEUE_MAX	1000	/* frames the library holds for a peer that does not read */
 #define SETTINGS_ENTRIES_MAX	32
+#define ACK_LOOK_AGAIN_MS	1000
 #define SEND_HEAD_BYTES_MAX	(1024u * 1024)	/* responses are bounded where they are read */
 
 static const char downstream_gone[] = "downstream_remote_disconnect";
@@ -354,12 +355,20 @@ static void end_lingering(struct http2 *h, int64_t now_ms)
 	h->linger_due_ms = next;
 }
 
+/* Under load it may be we who are late. */
+static bool may_have_come(const struct http2 *h)
+{
+	return h->codec.transport->readable || buffer_len(&h->codec.transport->in) > 0;
+}
+
 static void on_time(struct timer *t)
 {
 	struct http2 *h = container_of(t, struct http2, timer);
 	int64_t now_ms = worker_now_ms(worker_of(h));
 
-	if (h->ack_due_ms > 0 && now_ms >= h->ack_due_ms)
+	if (h->ack_due_ms > 0 && now_ms >= h->ack_due_ms && may_have_come(h))
+		h->ack_due_ms = now_ms + ACK_LOOK_AGAIN_MS;
+	else if (h->ack_due_ms > 0 && now_ms >= h->ack_due_ms)
 		http2_trip(h, HTTP2_LIMIT_http2_settings_timeouts);
 	else if (h->head_due_ms > 0 && now_ms >= h->head_due_ms)
 		http2_trip(h, HTTP2_LIMIT_http2_header_timeouts);
