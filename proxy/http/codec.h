@@ -143,7 +143,7 @@ struct codec_settings {
 	uint32_t connection_tokens_max;			/* 9 */
 	uint32_t uri_bytes_max;				/* 0: off */
 	bool accept_http10;
-	bool keep_trailers;				/* enable_trailers; false: parsed, dropped */
+	bool keep_trailers;				/* HTTP/1: enable_trailers; false: parsed, dropped */
 	enum { UNDERSCORES_ALLOW, UNDERSCORES_REJECT, UNDERSCORES_DROP } underscores;
 	bool tls;					/* server: scheme of requests is https */
 	const struct slice *extra_methods;		/* accepted beside those of spec/http.md 2 */
