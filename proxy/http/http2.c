@@ -480,6 +480,8 @@ static void offer(struct http2_stream *s)
 	struct http2 *h = http2_of(s);
 	size_t taken;
 
+	if (s->held_back)
+		return;
 	if (buffer_len(&s->in) > 0) {
 		s->held++;
 		taken = s->stream.events->on_data(s->stream.owner, buffer_slice(&s->in));
@@ -498,8 +500,16 @@ static void offer(struct http2_stream *s)
 	s->held++;
 	s->stream.events->on_end(s->stream.owner, s->trailers);
 	s->held--;
-	if (!h->codec.is_server)
+	if (!h->codec.is_server || (s->tunnel && s->ended && s->owned))
 		http2_let_go(s);
+}
+
+void http2_open_tunnel(struct http2_stream *s)
+{
+	s->held_back = false;
+	s->tunnel = true;
+	if (buffer_len(&s->in) > 0 || s->input_ended)
+		offer(s);
 }
 
 static void input_end(struct http2_stream *s)
@@ -509,7 +519,7 @@ static void input_end(struct http2_stream *s)
 		return;
 	}
 	s->input_ended = true;
-	if (!s->owned || !s->head_told)
+	if (!s->owned || !s->head_told || s->deaf)
 		return;
 	if (!s->bodyless && s->message->framing == FRAMING_LENGTH &&
 	    s->received != s->message->content_length) {
@@ -533,7 +543,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	struct http2 *h = arg;
 
 	(void)flags;
-	if (s == NULL || !s->owned || !s->head_told) {
+	if (s == NULL || !s->owned || !s->head_told || s->deaf) {
 		nghttp2_session_consume(session, id, len);
 		if (s != NULL && !h->codec.is_server)
 			http2_reset(s, NGHTTP2_PROTOCOL_ERROR, RESET_PROTOCOL_ERROR, protocol_error);
@@ -549,7 +559,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	}
 	if (!h->codec.is_server)
 		nghttp2_session_consume_connection(session, len);
-	if (buffer_len(&s->in) == 0) {	/* straight from the frame */
+	if (buffer_len(&s->in) == 0 && !s->held_back) {	/* straight from the frame */
 		size_t taken = s->stream.events->on_data(s->stream.owner, slice_make((const char *)data, len));
 
 		must(taken <= len);
@@ -804,7 +814,7 @@ static void resume(struct codec_stream *cs)
 	struct http2_stream *s = http2_stream_of(cs);
 	struct http2 *h = http2_of(s);
 
-	if (!s->owned || !s->head_told || s->end_told || (buffer_len(&s->in) == 0 && !s->input_ended))
+	if (!s->owned || !s->head_told || s->end_told || s->deaf || (buffer_len(&s->in) == 0 && !s->input_ended))
 		return;
 	offer(s);
 	http2_run_output(h);	/* the window that came free */

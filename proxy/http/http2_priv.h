@@ -68,6 +68,12 @@ struct http2_stream {
 	struct buffer in;		/* not taken by the owner yet */
 	uint64_t received;		/* bytes of DATA */
 	bool head_told, input_ended, end_told;
+
+	/* server: an extended CONNECT (RFC 8441) */
+	struct slice protocol;		/* of :protocol; absent: it is none */
+	bool held_back;			/* its bytes are nobody's before the head of status 101 */
+	bool deaf;			/* or ever: another status was the answer */
+	bool tunnel;			/* each direction ends by itself */
 	/* client */
 	bool head_request;		/* the response has no body, */
 	bool bodyless;			/* or for another reason */
@@ -219,6 +225,8 @@ void http2_let_go(struct http2_stream *s);
 void http2_wait_for_room(struct http2_stream *s);
 /* Of this stream the library will say no more. */
 void http2_forget(struct http2_stream *s);
+/* The head of status 101 was sent: what came early is offered. */
+void http2_open_tunnel(struct http2_stream *s);
 /* RST_STREAM, and on_reset() where somebody listens. */
 void http2_reset(struct http2_stream *s, uint32_t code, enum reset_reason why, const char *detail);
 

@@ -4,7 +4,7 @@
 #include "proxy/http/chars_priv.h"
 #include "proxy/http/http2_priv.h"
 
-enum pseudo { PSEUDO_METHOD = 1, PSEUDO_SCHEME = 2, PSEUDO_PATH = 4, PSEUDO_AUTHORITY = 8 };
+enum pseudo { PSEUDO_METHOD = 1, PSEUDO_SCHEME = 2, PSEUDO_PATH = 4, PSEUDO_AUTHORITY = 8, PSEUDO_PROTOCOL = 16 };
 
 static const struct refusal uri_too_long = { 414, "URI Too Long", "http2.uri_too_long" };
 static const struct refusal invalid_scheme = { 400, "Bad Request", "http2.invalid_scheme" };
@@ -26,8 +26,10 @@ void http2_begin_request(struct http2_stream *s)
 /* ---- fields ---- */
 
 /* The field that a pseudo-header fills, or NULL. */
-static struct slice *pseudo_place(struct message *m, struct slice name, enum pseudo *which)
+static struct slice *pseudo_place(struct http2_stream *s, struct slice name, enum pseudo *which)
 {
+	struct message *m = s->message;
+
 	if (slice_eq(name, SLICE(":method"))) {
 		*which = PSEUDO_METHOD;
 		return &m->method;
@@ -39,6 +41,10 @@ static struct slice *pseudo_place(struct message *m, struct slice name, enum pse
 	if (slice_eq(name, SLICE(":authority"))) {
 		*which = PSEUDO_AUTHORITY;
 		return &m->authority;
+	}
+	if (slice_eq(name, SLICE(":protocol"))) {
+		*which = PSEUDO_PROTOCOL;
+		return &s->protocol;
 	}
 	return NULL;
 }
@@ -59,7 +65,7 @@ void http2_add_request_pseudo(struct http2_stream *s, struct slice name, struct 
 {
 	enum pseudo which = PSEUDO_SCHEME;
 	bool scheme = slice_eq(name, SLICE(":scheme"));
-	struct slice *place = scheme ? NULL : pseudo_place(s->message, name, &which);
+	struct slice *place = scheme ? NULL : pseudo_place(s, name, &which);
 
 	if ((place == NULL && !scheme) || s->regular_seen || (s->pseudo_seen & which)) {
 		http2_found(s, HTTP2_SESSION_FAULT);
@@ -154,11 +160,32 @@ static void check_path(struct http2_stream *s)
 		http2_refuse(s, &uri_too_long);
 }
 
+/* Shown as the upgrade that it would be on HTTP/1.1 (codec.h). */
+static void take_protocol(struct http2_stream *s)
+{
+	const uint32_t needed = PSEUDO_METHOD | PSEUDO_SCHEME | PSEUDO_PATH | PSEUDO_AUTHORITY;
+	struct message *m = s->message;
+
+	if ((s->pseudo_seen & needed) != needed || !slice_eq(m->method, SLICE("CONNECT")) ||
+	    !is_token(s->protocol) || m->framing == FRAMING_LENGTH) {
+		http2_found(s, HTTP2_STREAM_FAULT);
+		return;
+	}
+	m->method = SLICE("GET");
+	m->upgrade = s->held_back = true;
+	headers_add_id(&m->headers, HEADER_UPGRADE, s->protocol);
+	check_path(s);
+}
+
 static void check_pseudo(struct http2_stream *s)
 {
 	const uint32_t needed = PSEUDO_METHOD | PSEUDO_SCHEME | PSEUDO_PATH;
 	struct message *m = s->message;
 
+	if (s->pseudo_seen & PSEUDO_PROTOCOL) {
+		take_protocol(s);
+		return;
+	}
 	if ((s->pseudo_seen & PSEUDO_METHOD) && slice_eq(m->method, SLICE("CONNECT"))) {
 		if (s->pseudo_seen & (PSEUDO_SCHEME | PSEUDO_PATH))
 			http2_found(s, HTTP2_SESSION_FAULT);
@@ -195,7 +222,7 @@ static void check_framing(struct http2_stream *s, bool end)
 	bool body = !end && !(m->framing == FRAMING_LENGTH && m->content_length == 0);
 	enum fault fault;
 
-	if (m->framing == FRAMING_NONE && !end)
+	if (m->framing == FRAMING_NONE && !end && !m->upgrade)
 		m->framing = FRAMING_CHUNKED;
 	if ((end && m->framing == FRAMING_LENGTH && m->content_length > 0) ||
 	    (body && slice_eq(m->method, SLICE("TRACE"))))
@@ -231,6 +258,8 @@ void http2_end_request(struct http2_stream *s, bool end)
 	}
 	if (end)
 		s->input_ended = s->end_told = true;
+	if (m->upgrade)		/* its end is that of what would follow */
+		end = s->end_told = false;
 	s->head_told = true;
 	if (s->refusal == NULL) {
 		s->stream.events->on_head(s->stream.owner, m, end);

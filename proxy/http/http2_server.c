@@ -7,7 +7,7 @@
 #include "sallyport/log.h"
 #include "sallyport/object.h"
 
-#define SETTINGS_COUNT	4
+#define SETTINGS_COUNT	5
 #define SETTING_BYTES	6
 
 static const char preface[HTTP2_PREFACE_BYTES + 1] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -120,6 +120,7 @@ static void send_settings(struct http2 *h)
 		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HTTP2_STREAM_WINDOW },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings->head_bytes_max },
 		{ NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1 },
+		{ NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1 },
 	};
 
 	must(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, entries, COUNT_OF(entries)) == 0);

@@ -111,7 +111,7 @@ static void submit(struct http2_stream *s, const struct message *m, const nghttp
 	nghttp2_submit_response(session, s->id, fields, count, s->swallow ? NULL : &provider);
 }
 
-/* 101 is unknown here; of the others what the client asked for, or 102-104. */
+/* Of interim ones what the client asked for, or 102-104. */
 static bool may_be_sent(const struct http2_stream *s, const struct message *m)
 {
 	if (!s->owned || s->head_sent)
@@ -183,6 +183,23 @@ void http2_head_left(struct http2_stream *s)
 		submit_trailers(s, trailers);
 }
 
+/* RFC 8441 5: status 200, and bytes both ways from here on. */
+static void grant_upgrade(struct http2_stream *s, const struct message *m)
+{
+	nghttp2_nv *fields = arena_alloc(s->stream.arena, (m->headers.count + 1) * sizeof(*fields));
+	const struct message granted = { .status = 200 };
+	size_t count = 1;
+
+	fields[0] = nv_of(SLICE(":status"), SLICE("200"));
+	count += add_fields(s, fields + count, &m->headers);
+	if (!s->closed)
+		submit(s, &granted, fields, count);
+	s->held++;
+	http2_open_tunnel(s);
+	s->held--;
+	http2_release(s);
+}
+
 void http2_send_head(struct codec_stream *cs, const struct message *m, bool end)
 {
 	struct http2_stream *s = http2_stream_of(cs);
@@ -195,6 +212,15 @@ void http2_send_head(struct codec_stream *cs, const struct message *m, bool end)
 		send_request(s, m, end);
 		http2_run_output(h);
 		return;
+	}
+	if (m->status == 101 && s->held_back) {
+		grant_upgrade(s, m);
+		http2_run_output(h);
+		return;
+	}
+	if (m->status >= 200 && s->held_back) {
+		s->held_back = false;
+		s->deaf = true;
 	}
 	if (may_be_sent(s, m) && !s->closed) {
 		fields = arena_alloc(cs->arena, (m->headers.count + 2) * sizeof(*fields));
@@ -347,7 +373,7 @@ void http2_send_end(struct codec_stream *cs, const struct headers *trailers)
 	if (!s->swallow && !s->closed && !(s->early_end && s->output_left == 0))
 		submit_end(s, trailers);
 	s->ended |= s->late_trailers == NULL;
-	if (cs->codec->is_server)
+	if (cs->codec->is_server && !(s->tunnel && !s->end_told))
 		http2_let_go(s);
 	http2_run_output(h);
 }
