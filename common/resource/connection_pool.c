@@ -45,6 +45,14 @@ static bool decode_duration_of_connections(struct decoder *d, const struct node 
 	return true;
 }
 
+static bool decode_limit_of_connections(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	if (!decode_limit(d, n, out, arg))
+		return false;
+	decode_warning(d, n, "holds for relayed TCP alone; for connections of HTTP it " DECODE_NOT_OBEYED);
+	return true;
+}
+
 static const struct field keepalive_fields[] = {
 	FIELD(struct connection_pool, "probes", keepalive_probes, decode_u32, FIELD_OPTIONAL),
 	FIELD(struct connection_pool, "time", keepalive_time_ms, decode_duration, FIELD_OPTIONAL),
@@ -61,10 +69,11 @@ static bool decode_keepalive(struct decoder *d, const struct node *n, void *out,
 }
 
 static const struct field tcp_fields[] = {
-	FIELD(struct connection_pool, "maxConnections", max_connections, decode_limit, FIELD_LATER),
+	FIELD(struct connection_pool, "maxConnections", max_connections, decode_limit_of_connections,
+	      FIELD_OPTIONAL),
 	FIELD(struct connection_pool, "connectTimeout", connect_timeout_ms, decode_duration,
 	      FIELD_OPTIONAL),
-	{ "tcpKeepalive", decode_keepalive, 0, FIELD_LATER, NULL },
+	{ "tcpKeepalive", decode_keepalive, 0, FIELD_OPTIONAL, NULL },
 	FIELD(struct connection_pool, "maxConnectionDuration", max_connection_duration_ms,
 	      decode_duration_of_connections, FIELD_OPTIONAL),
 	{ "idleTimeout", decode_tcp_idle, 0, FIELD_OPTIONAL, NULL },

@@ -113,3 +113,24 @@ void transport_tune(int fd, int family)
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof(timeout));
 	setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
 }
+
+static void set_number(int fd, int option, uint32_t value)
+{
+	const int number = value < INT32_MAX ? (int)value : INT32_MAX;
+
+	/* Beyond what the kernel takes: it keeps what it had. */
+	if (value > 0)
+		setsockopt(fd, IPPROTO_TCP, option, &number, sizeof(number));
+}
+
+void socket_keep_alive(int fd, const struct tcp_keepalive *k)
+{
+	const int on = 1;
+
+	if (fd < 0 || !k->set)
+		return;
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	set_number(fd, TCP_KEEPIDLE, k->idle_s);
+	set_number(fd, TCP_KEEPINTVL, k->interval_s);
+	set_number(fd, TCP_KEEPCNT, k->probes);
+}

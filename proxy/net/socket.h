@@ -17,6 +17,14 @@ size_t address_text(const struct sockaddr *a, char *out);
 size_t address_ip_text(const struct sockaddr *a, char *out);
 unsigned address_port(const struct sockaddr *a);
 bool address_is_loopback(const struct sockaddr *a);
+
+/* Probes of the kernel on a silent connection. */
+struct tcp_keepalive {
+	bool set;
+	uint32_t idle_s, interval_s, probes;	/* 0: as transport_tune() or the system has it */
+};
+void socket_keep_alive(int fd, const struct tcp_keepalive *k);
+
 /* Compares all bytes: what an address does not use must be zero. */
 bool address_is_among(const struct sockaddr_storage *a, const struct sockaddr_storage *all,
 		      size_t count);

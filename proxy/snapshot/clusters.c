@@ -79,6 +79,11 @@ static int64_t idle_timeout(const struct connection_pool *p, int64_t preset)
 	return p->tcp_idle_timeout_set ? p->tcp_idle_timeout_ms : preset;
 }
 
+static uint32_t whole_seconds(int64_t ms)
+{
+	return (uint32_t)(ms / 1000 < INT32_MAX ? ms / 1000 : INT32_MAX);
+}
+
 static void apply_pool(struct cluster *c, const struct connection_pool *p)
 {
 	if (p == NULL)
@@ -87,6 +92,9 @@ static void apply_pool(struct cluster *c, const struct connection_pool *p)
 		c->connect_timeout_ms = p->connect_timeout_ms;
 	c->idle_timeout_ms = idle_timeout(p, c->idle_timeout_ms);
 	c->max_requests_per_connection = p->max_requests_per_connection;
+	c->max_connections = p->max_connections;
+	c->keepalive = (struct tcp_keepalive){ p->tcp_keepalive, whole_seconds(p->keepalive_time_ms),
+					       whole_seconds(p->keepalive_interval_ms), p->keepalive_probes };
 	if (!p->use_client_protocol)	/* spec destination-rule.md 10: of fixed HTTP/2 alone */
 		c->max_concurrent_streams = p->max_concurrent_streams;
 }

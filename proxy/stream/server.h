@@ -79,6 +79,7 @@ struct snapshot_use {
 	X(tcp_denied, "relayed connections closed: denied by policy") \
 	X(tcp_authz_failed, "relayed connections closed: the agent failed") \
 	X(tcp_no_endpoint, "relayed connections closed: no endpoint, or no such service") \
+	X(tcp_overflows, "relayed connections closed: maxConnections of the DestinationRule") \
 	X(tcp_connect_failures, "relayed connections closed: the endpoint was not reached") \
 	X(tcp_idle_timeouts, "relayed connections closed: idle") \
 	X(tcp_max_durations, "relayed connections closed: maxConnectionDuration") \

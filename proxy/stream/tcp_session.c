@@ -202,13 +202,19 @@ static void pick(struct tcp_session *s)
 	s->dial.owner = s;
 	s->dial.on_connected = on_dial_connected;
 	s->dial.on_failed = on_dial_failed;
-	if (!dial_start(&s->dial, s->server->worker, s->target->cluster)) {
+	switch (dial_start(&s->dial, s->server->worker, s->target->cluster)) {
+	case DIAL_NO_ENDPOINT:
 		refuse(s, RESPONSE_FLAG_UH, &s->server->counters.tcp_no_endpoint);
 		return;
+	case DIAL_OVERFLOW:
+		refuse(s, RESPONSE_FLAG_UO, &s->server->counters.tcp_overflows);
+		return;
+	case DIAL_STARTED:
+		enter(s, TCP_CONNECT);
+		s->x.attempts = 1;
+		s->x.upstream_host = s->dial.endpoint->text;
+		return;
 	}
-	enter(s, TCP_CONNECT);
-	s->x.attempts = 1;
-	s->x.upstream_host = s->dial.endpoint->text;
 }
 
 /* ---- authorize ---- */

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
+#include "proxy/net/socket.h"
 #include "sallyport/decode.h"
 #include "sallyport/object.h"
 
@@ -47,6 +48,8 @@ struct cluster {
 	int64_t connect_timeout_ms;		/* 10000 */
 	int64_t idle_timeout_ms;		/* of pooled connections: 3600000; 0: never */
 	uint32_t max_requests_per_connection;	/* 0: no limit */
+	uint32_t max_connections;		/* relayed ones (dial.h), all workers; 0: no limit */
+	struct tcp_keepalive keepalive;
 	uint32_t max_concurrent_streams;	/* of one HTTP/2 connection; 0: no limit */
 	/* DNS: every address of every name; LOGICAL: the first address of the one name's latest answer,
 	 * kept whatever the next answers say (spec/service-entry.md 12). IPs are used as they are. */
@@ -84,6 +87,7 @@ void endpoint_unref(struct endpoint **ep);
 struct cluster_counters {
 	atomic_ulong requests, completed, connect_failures, connect_timeouts, timeouts, resets,
 		     none_healthy, retries, connections;
+	atomic_ulong relayed;			/* dials that are open now */
 };
 
 struct cluster_state;

@@ -387,6 +387,7 @@ struct upstream_connection *connection_open(struct pool *p, const struct cluster
 	timer_set(p->worker, &u->timer, worker_now_ms(p->worker) + c->connect_timeout_ms, on_upstream_timeout);
 	transport_connect(&u->transport, p->worker, (const struct sockaddr *)&e->sockaddr, e->sockaddr_len,
 			  &transport_events, u);
+	socket_keep_alive(u->transport.fd, &c->keepalive);
 	return u;
 }
 

@@ -12,6 +12,7 @@ static void end(struct dial *d, bool abort)
 	d->state = DIAL_CLOSED;
 	timer_cancel(d->worker, &d->timer);
 	atomic_fetch_sub_explicit(&d->endpoint->active, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&d->counters->relayed, 1, memory_order_relaxed);
 	if (abort)
 		transport_abort(&d->transport);
 	else
@@ -81,12 +82,28 @@ static const struct transport_events dial_events = {
 	.on_closed = on_dial_event,
 };
 
-bool dial_start(struct dial *d, struct worker *w, const struct cluster *c)
+/* Counts first: workers that come at once must not all find room for one. */
+static bool take_place(const struct cluster *c)
+{
+	atomic_ulong *relayed = &cluster_counters(c)->relayed;
+
+	if (atomic_fetch_add_explicit(relayed, 1, memory_order_relaxed) < c->max_connections ||
+	    c->max_connections == 0)
+		return true;
+	atomic_fetch_sub_explicit(relayed, 1, memory_order_relaxed);
+	return false;
+}
+
+enum dial_start dial_start(struct dial *d, struct worker *w, const struct cluster *c)
 {
 	struct endpoint *e = cluster_pick(c, w, NULL, 0);
 
 	if (e == NULL)
-		return false;
+		return DIAL_NO_ENDPOINT;
+	if (!take_place(c)) {
+		endpoint_unref(&e);
+		return DIAL_OVERFLOW;
+	}
 	d->worker = w;
 	d->endpoint = e;
 	d->counters = cluster_counters(c);
@@ -98,5 +115,6 @@ bool dial_start(struct dial *d, struct worker *w, const struct cluster *c)
 	timer_set(w, &d->timer, worker_now_ms(w) + c->connect_timeout_ms, on_dial_timeout);
 	transport_connect(&d->transport, w, (const struct sockaddr *)&e->sockaddr, e->sockaddr_len,
 			  &dial_events, d);
-	return true;
+	socket_keep_alive(d->transport.fd, &c->keepalive);
+	return DIAL_STARTED;
 }

@@ -25,16 +25,18 @@ struct dial {
 	void (*on_failed)(void *owner, enum reset_reason why, const char *detail);
 	/* the dial's */
 	struct worker *worker;			/* borrowed */
-	struct cluster_counters *counters;	/* borrowed */
+	struct cluster_counters *counters;	/* borrowed; counted in `relayed` while open */
 	struct endpoint *endpoint;		/* one reference, also after the end: for the log */
 	struct transport transport;
 	struct timer timer;			/* of the connect */
 	enum { DIAL_CLOSED, DIAL_CONNECTING, DIAL_OPEN } state;
 };
 
+enum dial_start { DIAL_STARTED, DIAL_NO_ENDPOINT, DIAL_OVERFLOW };
+
 /* Picks an endpoint and begins to connect; one of the callbacks follows, never from inside the call.
- * False: the cluster has none to pick. */
-bool dial_start(struct dial *d, struct worker *w, const struct cluster *c);
+ * DIAL_NO_ENDPOINT: the cluster has none to pick. DIAL_OVERFLOW: its max_connections are open. */
+enum dial_start dial_start(struct dial *d, struct worker *w, const struct cluster *c);
 /* FIN. Twice is harmless, as for the next one. No callback follows. */
 void dial_close(struct dial *d);
 /* RST. */
