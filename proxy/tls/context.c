@@ -213,7 +213,8 @@ static void add_names(EVP_MD_CTX *md, X509 *leaf)
 	must(len >= 0);
 	add_bytes(md, der, (size_t)len);
 	OPENSSL_free(der);
-	add_slice(md, alt != NULL ? slice_make(ASN1_STRING_get0_data(alt), (size_t)ASN1_STRING_length(alt)) : NO_SLICE);
+	add_slice(md, alt != NULL ? slice_make(ASN1_STRING_get0_data(alt), (size_t)ASN1_STRING_length(alt)) :
+				    NO_SLICE);
 }
 
 static void add_client_settings(EVP_MD_CTX *md, const struct tls_client_settings *c, const struct material *m)
@@ -303,7 +304,8 @@ static const char *use_pairs(SSL_CTX *ctx, const struct tls_settings *t, const s
 }
 
 /* What is missing or of no use is said, and nothing else comes of it. */
-static void use_staples(SSL_CTX *ctx, const struct material *m, const struct identities *ids, char *why, size_t bytes)
+static void use_staples(SSL_CTX *ctx, const struct material *m, const struct identities *ids, char *why,
+			size_t bytes)
 {
 	for (unsigned i = 0; i < ids->count; i++) {
 		const struct identity *id = &ids->items[i];
@@ -313,8 +315,8 @@ static void use_staples(SSL_CTX *ctx, const struct material *m, const struct ide
 		if (problem != NULL)
 			snprintf(why, bytes, "tls.ocsp-staple is not served: %s", problem);
 		else if (der.len == 0 && staple_is_due(id->leaf))
-			snprintf(why, bytes, "the certificate demands an OCSP response (must-staple), and there is "
-				 "no tls.ocsp-staple");
+			snprintf(why, bytes, "the certificate demands an OCSP response (must-staple), and "
+				 "there is no tls.ocsp-staple");
 	}
 }
 

@@ -132,7 +132,8 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 	if (sealing) {
 		memcpy(name, key->name, sizeof(key->name));
 		return RAND_bytes(iv, IV_BYTES) == 1 &&
-		       EVP_EncryptInit_ex2(cipher, k->cipher, key->cipher, iv, NULL) == 1 && set_mac(mac, key) ? 1 : -1;
+		       EVP_EncryptInit_ex2(cipher, k->cipher, key->cipher, iv, NULL) == 1 &&
+		       set_mac(mac, key) ? 1 : -1;
 	}
 	for (unsigned i = 0; i < ring->count; i++) {
 		key = &ring->keys[i];

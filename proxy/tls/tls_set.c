@@ -88,7 +88,8 @@ static void say_missing(struct tls_set *set, struct tls_slot *slot, const struct
 /* What tells this server from all others, also after a reload. */
 static void server_text(const struct chain *chain, struct text *out)
 {
-	text_printf(out, "%s %.*s %.*s", chain->listener->bind.key, SLICE_ARG(chain->gateway), SLICE_ARG(chain->name));
+	text_printf(out, "%s %.*s %.*s", chain->listener->bind.key, SLICE_ARG(chain->gateway),
+		    SLICE_ARG(chain->name));
 	for (size_t i = 0; i < chain->domains.count; i++)
 		text_printf(out, " %.*s", SLICE_ARG(chain->domains.items[i]));
 }
@@ -103,7 +104,8 @@ static void serve(struct tls_set *set, struct tls_slot *slot, const struct chain
 
 	text_init(&server);
 	server_text(chain, &server);
-	ctx = tls_context_create(&chain->tls_settings, m, text_slice(&server), set->store->ticket_keys, why, sizeof(why));
+	ctx = tls_context_create(&chain->tls_settings, m, text_slice(&server), set->store->ticket_keys, why,
+				 sizeof(why));
 	text_fini(&server);
 	if (ctx == NULL) {
 		say_missing(set, slot, chain, name, why);

@@ -56,8 +56,8 @@ static void add_json(struct secret_table *t, const struct secret_row *row)
 {
 	text_printf(t->out, "%s{\"name\":", t->any ? "," : "");
 	text_add_json(t->out, slice_of(row->name));
-	text_printf(t->out, ",\"type\":\"%s\",\"status\":\"%s\",\"valid\":%s,\"serial\":\"%s\",\"notAfter\":\"%s\","
-		    "\"notBefore\":\"%s\"}", row->type, row->active ? "ACTIVE" : "WARMING",
+	text_printf(t->out, ",\"type\":\"%s\",\"status\":\"%s\",\"valid\":%s,\"serial\":\"%s\","
+		    "\"notAfter\":\"%s\",\"notBefore\":\"%s\"}", row->type, row->active ? "ACTIVE" : "WARMING",
 		    row->valid ? "true" : "false", row->serial, row->not_after, row->not_before);
 }
 

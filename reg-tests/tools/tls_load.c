@@ -164,7 +164,8 @@ static bool ask(SSL *ssl)
 
 	if (SSL_write(ssl, opt.request, opt.request_len) != opt.request_len)
 		return false;
-	while (len < (int)sizeof(answer) - 1 && (n = SSL_read(ssl, answer + len, (int)sizeof(answer) - 1 - len)) > 0) {
+	while (len < (int)sizeof(answer) - 1 &&
+	       (n = SSL_read(ssl, answer + len, (int)sizeof(answer) - 1 - len)) > 0) {
 		const char *body, *length;
 
 		len += n;
@@ -338,13 +339,14 @@ int main(int argc, char **argv)
 	argc -= optind;
 	holds = argc == 5 && strcmp(argv[0], "hold") == 0;
 	if (!holds && argc != 4)
-		die("hold ADDRESS PORT NAME COUNT | ask|handshake|update ADDRESS PORT NAME; see the first lines of tls_load.c");
+		die("hold ADDRESS PORT NAME COUNT | ask|handshake|update ADDRESS PORT NAME");
 	opt.to = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[2])) };
 	if (inet_pton(AF_INET, argv[1], &opt.to.sin_addr) != 1)
 		die("the address is none");
 	opt.name = argv[3];
 	opt.ask = strcmp(argv[0], "ask") == 0;
-	opt.request_len = snprintf(opt.request, sizeof(opt.request), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", opt.name);
+	opt.request_len = snprintf(opt.request, sizeof(opt.request), "GET / HTTP/1.1\r\nHost: %s\r\n\r\n",
+				   opt.name);
 	opt.ctx = SSL_CTX_new(TLS_client_method());
 	if (opt.ctx == NULL || (opt.tls12 && SSL_CTX_set_max_proto_version(opt.ctx, TLS1_2_VERSION) != 1))
 		die("no TLS");

@@ -86,14 +86,17 @@ static struct slice respond(const struct wanted *w)
 {
 	OCSP_BASICRESP *basic = OCSP_BASICRESP_new();
 	OCSP_CERTID *id = OCSP_cert_to_id(w->id_digest, w->about, ca);
-	ASN1_TIME *from = X509_gmtime_adj(NULL, w->from_s), *until = w->until_s != 0 ? X509_gmtime_adj(NULL, w->until_s) : NULL;
+	ASN1_TIME *from = X509_gmtime_adj(NULL, w->from_s);
+	ASN1_TIME *until = w->until_s != 0 ? X509_gmtime_adj(NULL, w->until_s) : NULL;
 	ASN1_TIME *revoked = w->status == V_OCSP_CERTSTATUS_REVOKED ? X509_gmtime_adj(NULL, -HOUR) : NULL;
 	OCSP_RESPONSE *response;
 	unsigned char *der = NULL;
 	int len;
 
-	assert_non_null(OCSP_basic_add1_status(basic, id, w->status, OCSP_REVOKED_STATUS_NOSTATUS, revoked, from, until));
-	assert_int_equal(OCSP_basic_sign(basic, w->signer, w->signer == ca ? key : other_key, EVP_sha256(), NULL, 0), 1);
+	assert_non_null(OCSP_basic_add1_status(basic, id, w->status, OCSP_REVOKED_STATUS_NOSTATUS, revoked,
+					       from, until));
+	assert_int_equal(OCSP_basic_sign(basic, w->signer, w->signer == ca ? key : other_key, EVP_sha256(),
+					 NULL, 0), 1);
 	response = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
 	len = i2d_OCSP_RESPONSE(response, &der);
 	assert_true(len > 0);
