@@ -173,7 +173,7 @@ static const struct field policy_fields[] = {
 		  FIELD_OPTIONAL, &port_policies),
 	FIELD_ARG(struct traffic_policy, "tunnel", tunnel, decode_pointer, FIELD_LATER,
 		  BLOCK(struct tunnel, decode_tunnel)),
-	{ "proxyProtocol", decode_proxy_protocol, 0, FIELD_LATER, NULL },
+	{ "proxyProtocol", decode_proxy_protocol, 0, FIELD_OPTIONAL, NULL },
 	FIELD_ARG(struct traffic_policy, "retryBudget", retry_budget, decode_pointer, FIELD_LATER,
 		  BLOCK(struct retry_budget, decode_retry_budget)),
 	FIELDS_END

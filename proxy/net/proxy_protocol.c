@@ -268,17 +268,17 @@ struct pair {
 };
 
 /* As IPv6, IPv4 mapped. False: neither. */
-static bool as_ipv6(const struct sockaddr_storage *a, unsigned char *out, uint16_t *port)
+static bool as_ipv6(const struct sockaddr *a, unsigned char *out, uint16_t *port)
 {
 	const struct sockaddr_in *in = (const struct sockaddr_in *)a;
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)a;
 
-	if (a != NULL && a->ss_family == AF_INET6) {
+	if (a != NULL && a->sa_family == AF_INET6) {
 		memcpy(out, &in6->sin6_addr, 16);
 		*port = in6->sin6_port;
 		return true;
 	}
-	if (a == NULL || a->ss_family != AF_INET)
+	if (a == NULL || a->sa_family != AF_INET)
 		return false;
 	memset(out, 0, 10);
 	memset(out + 10, 0xff, 2);
@@ -287,7 +287,7 @@ static bool as_ipv6(const struct sockaddr_storage *a, unsigned char *out, uint16
 	return true;
 }
 
-static struct pair pair_of(const struct sockaddr_storage *source, const struct sockaddr_storage *destination)
+static struct pair pair_of(const struct sockaddr *source, const struct sockaddr *destination)
 {
 	struct pair p = { .family = AF_UNSPEC };
 
@@ -338,8 +338,8 @@ static size_t write_v2(const struct pair *p, char *out)
 	return (size_t)(at - out) + 2 * address + 4;
 }
 
-size_t proxy_protocol_write(unsigned version, const struct sockaddr_storage *source,
-			    const struct sockaddr_storage *destination, char *out)
+size_t proxy_protocol_write(unsigned version, const struct sockaddr *source,
+			    const struct sockaddr *destination, char *out)
 {
 	struct pair p = pair_of(source, destination);
 

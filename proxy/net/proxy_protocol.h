@@ -42,7 +42,7 @@ enum proxy_protocol_result proxy_protocol_parse(struct slice peeked, struct prox
  * PROXY_PROTOCOL_WRITTEN_MAX bytes at `out`; returns its length. NULL, or addresses that are no IP:
  * UNKNOWN in version 1, LOCAL in version 2. An IPv4 address beside an IPv6 one is written mapped;
  * two mapped ones are written as IPv4. */
-size_t proxy_protocol_write(unsigned version, const struct sockaddr_storage *source,
-			    const struct sockaddr_storage *destination, char *out);
+size_t proxy_protocol_write(unsigned version, const struct sockaddr *source,
+			    const struct sockaddr *destination, char *out);
 
 #endif

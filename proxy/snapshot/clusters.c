@@ -278,6 +278,18 @@ static struct cluster *new_cluster(struct service_registry *r, const struct want
 	return c;
 }
 
+/* A connection that many share can name one client only. */
+static void apply_proxy_protocol(struct service_registry *r, struct cluster *c,
+				 const struct traffic_policy *policy)
+{
+	c->proxy_protocol = policy->proxy_protocol;
+	if (c->proxy_protocol == 0 || c->protocol == UPSTREAM_HTTP1)
+		return;
+	c->endpoints.count = 0;
+	warn_cluster(r, c, c->where, "proxyProtocol towards HTTP/2 endpoints " DECODE_NOT_OBEYED ": nothing is "
+		     "sent there, requests are answered 503");
+}
+
 static void apply_rule(struct service_registry *r, struct cluster *c, const struct destination_rule *rule,
 		       const struct subset *subset, enum service_protocol protocol)
 {
@@ -288,6 +300,7 @@ static void apply_rule(struct service_registry *r, struct cluster *c, const stru
 	c->balance = balance_of(policy.load_balancer);
 	apply_pool(c, policy.connection_pool);
 	c->protocol = protocol_of(protocol, policy.connection_pool);
+	apply_proxy_protocol(r, c, &policy);
 	refuse_plaintext(r, c, policy.tls);
 }
 

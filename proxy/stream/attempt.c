@@ -173,6 +173,7 @@ void stream_pick(struct stream *s)
 	stream_enter(s, STREAM_CONNECT);
 	s->pool_request = (struct pool_request){
 		.owner = s, .protocol = protocol_of(s), .on_ready = on_pool_ready, .on_failed = on_pool_failed };
+	downstream_addresses(s->downstream, &s->pool_request.client, &s->pool_request.edge);
 	pool_ask(s->server->pool, s->target->cluster, s->endpoint, &s->pool_request);
 }
 

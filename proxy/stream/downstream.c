@@ -865,6 +865,13 @@ struct snapshot_use *downstream_use(struct downstream *d, const struct chain **c
 	return d->use;
 }
 
+void downstream_addresses(const struct downstream *d, const struct sockaddr **client,
+			  const struct sockaddr **edge)
+{
+	*client = &d->peer.any;
+	*edge = &d->local.any;
+}
+
 void downstream_describe(const struct downstream *d, struct exchange *x)
 {
 	const struct transport *t = &d->transport;

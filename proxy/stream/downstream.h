@@ -20,6 +20,9 @@ struct server *downstream_server(const struct downstream *d);
 /* What a new request is served by: the current snapshot, unless the listener or its chain is gone
  * from it; then the one the connection came by, and the connection ends after this request. */
 struct snapshot_use *downstream_use(struct downstream *d, const struct chain **chain);
+/* The client's address and ours, as the PROXY protocol says where it is spoken; borrowed. */
+void downstream_addresses(const struct downstream *d, const struct sockaddr **client,
+			  const struct sockaddr **edge);
 /* Fills in what the connection knows; x->start_us, where it is 0, with when it was accepted. */
 void downstream_describe(const struct downstream *d, struct exchange *x);
 /* Removes what clients may not say, adds what the proxy vouches for; x gets the client's address.

@@ -200,6 +200,7 @@ static void pick(struct tcp_session *s)
 {
 	enter(s, TCP_PICK);
 	s->dial.owner = s;
+	downstream_addresses(s->downstream, &s->dial.client, &s->dial.edge);
 	s->dial.on_connected = on_dial_connected;
 	s->dial.on_failed = on_dial_failed;
 	switch (dial_start(&s->dial, s->server->worker, s->target->cluster)) {

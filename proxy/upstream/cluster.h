@@ -50,6 +50,7 @@ struct cluster {
 	uint32_t max_requests_per_connection;	/* 0: no limit */
 	uint32_t max_connections;		/* relayed ones (dial.h), all workers; 0: no limit */
 	struct tcp_keepalive keepalive;
+	unsigned proxy_protocol;		/* version of the header that every connection begins with; 0: none */
 	uint32_t max_concurrent_streams;	/* of one HTTP/2 connection; 0: no limit */
 	/* DNS: every address of every name; LOGICAL: the first address of the one name's latest answer,
 	 * kept whatever the next answers say (spec/service-entry.md 12). IPs are used as they are. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "proxy/http/pump.h"
+#include "proxy/net/proxy_protocol.h"
 #include "proxy/upstream/connection_priv.h"
 
 #define DETAIL_MAX	160
@@ -94,7 +95,7 @@ void connection_unclaim(struct upstream_connection *u)
 	u->waiting = NULL;
 	if (u->unclaimed)
 		return;
-	if (u->pool->unclaimed >= POOL_UNCLAIMED_MAX) {
+	if (u->pool->unclaimed >= POOL_UNCLAIMED_MAX || u->proxy_protocol != 0) {
 		connection_close(u);
 		return;
 	}
@@ -134,6 +135,15 @@ static void connect_failed(struct upstream_connection *u, enum reset_reason why,
 
 static const struct codec_events codec_events;
 
+/* The first bytes of the connection; it never waits for nobody. */
+static void tell_client(struct upstream_connection *u, const struct pool_request *q)
+{
+	char header[PROXY_PROTOCOL_WRITTEN_MAX];
+	size_t len = proxy_protocol_write(u->proxy_protocol, q->client, q->edge, header);
+
+	transport_queue(&u->transport, slice_make(header, len));
+}
+
 static void on_upstream_connected(void *owner, enum outcome how)
 {
 	struct upstream_connection *u = owner;
@@ -158,6 +168,8 @@ static void on_upstream_connected(void *owner, enum outcome how)
 			go_idle(u);
 		return;
 	}
+	if (u->proxy_protocol != 0)
+		tell_client(u, q);
 	u->codec = http1_client(&u->transport, u->pool->http1, &codec_events, u);
 	u->waiting = NULL;
 	if (q == NULL)
@@ -375,7 +387,9 @@ struct upstream_connection *connection_open(struct pool *p, const struct cluster
 	*u = (struct upstream_connection){ .pool = p, .endpoint = endpoint_ref(e), .waiting = q,
 					   .counters = cluster_counters(c), .idle_ms = c->idle_timeout_ms,
 					   .connect_ms = c->connect_timeout_ms, .protocol = protocol,
-					   .served_max = c->max_requests_per_connection,
+					   .proxy_protocol = c->proxy_protocol,
+					   .served_max = c->proxy_protocol != 0 ? 1 :
+							 c->max_requests_per_connection,
 					   .streams_max = c->max_concurrent_streams > 0 ?
 							  c->max_concurrent_streams : UINT32_MAX };
 	if (q != NULL)

@@ -31,6 +31,7 @@ struct upstream_connection {
 	struct cluster_counters *counters;	/* borrowed; while a request waits for it */
 	enum upstream_protocol protocol;
 	enum connection_state state;
+	unsigned proxy_protocol;		/* version of its header; 0: none */
 	bool lingering;				/* closes when its last bytes were taken */
 	bool unclaimed;				/* connecting, and counted by the pool */
 	bool draining;				/* its endpoint left: not to be reused */

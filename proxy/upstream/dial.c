@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "proxy/net/proxy_protocol.h"
+
 #define DETAIL_MAX	160
 
 static void end(struct dial *d, bool abort)
@@ -51,6 +53,16 @@ static void on_dial_timeout(struct timer *t)
 	fail(container_of(t, struct dial, timer), RESET_CONNECTION_TIMEOUT, NULL);
 }
 
+/* Sent at once: what follows may take another way than the transport's buffer. */
+static void tell_client(struct dial *d)
+{
+	char header[PROXY_PROTOCOL_WRITTEN_MAX];
+	size_t len = proxy_protocol_write(d->proxy_protocol, d->client, d->edge, header);
+
+	transport_queue(&d->transport, slice_make(header, len));
+	transport_flush(&d->transport);
+}
+
 static void on_dial_connected(void *owner, enum outcome how)
 {
 	struct dial *d = owner;
@@ -59,6 +71,8 @@ static void on_dial_connected(void *owner, enum outcome how)
 	if (how == OK) {
 		timer_cancel(d->worker, &d->timer);
 		d->state = DIAL_OPEN;
+		if (d->proxy_protocol != 0)
+			tell_client(d);
 		d->on_connected(d->owner);
 		return;
 	}
@@ -107,6 +121,7 @@ enum dial_start dial_start(struct dial *d, struct worker *w, const struct cluste
 	d->worker = w;
 	d->endpoint = e;
 	d->counters = cluster_counters(c);
+	d->proxy_protocol = c->proxy_protocol;
 	d->state = DIAL_CONNECTING;
 	atomic_fetch_add_explicit(&e->active, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&e->requests, 1, memory_order_relaxed);

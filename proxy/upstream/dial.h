@@ -19,6 +19,8 @@
 struct dial {
 	/* set by the asker */
 	void *owner;
+	/* Whom a cluster with the PROXY protocol is told of; borrowed while connecting. */
+	const struct sockaddr *client, *edge;
 	/* The transport is the asker's from here on: sets its `events` and `owner` within the call. */
 	void (*on_connected)(void *owner);
 	/* `detail`: "delayed connect error: Connection refused", or NULL; valid within the call. */
@@ -26,6 +28,7 @@ struct dial {
 	/* the dial's */
 	struct worker *worker;			/* borrowed */
 	struct cluster_counters *counters;	/* borrowed; counted in `relayed` while open */
+	unsigned proxy_protocol;		/* of the cluster */
 	struct endpoint *endpoint;		/* one reference, also after the end: for the log */
 	struct transport transport;
 	struct timer timer;			/* of the connect */

@@ -31,6 +31,8 @@ struct pool_request {
 	/* set by the asker */
 	void *owner;
 	enum upstream_protocol protocol;	/* not UPSTREAM_AS_CLIENT */
+	/* Whom a cluster with the PROXY protocol is told of; borrowed until the answer. */
+	const struct sockaddr *client, *edge;
 	/* A connection is ready: open a stream on upstream_codec(u) within this call. */
 	void (*on_ready)(void *owner, struct upstream_connection *u);
 	/* `detail`: "delayed connect error: Connection refused", or NULL; valid within the call. */
@@ -50,7 +52,8 @@ struct pool *pool_create(struct worker *w, const struct codec_settings *http1,
 /* Closes all connections; live streams get on_reset(). */
 void pool_free(struct pool **pp);
 
-/* Calls on_ready() before it returns when a connection is idle; otherwise connects. */
+/* Calls on_ready() before it returns when a connection is idle; otherwise connects. A connection that
+ * began with a header of the PROXY protocol is for this request alone. */
 void pool_ask(struct pool *p, const struct cluster *c, struct endpoint *e, struct pool_request *q);
 /* The asker is gone; a connection that is on its way goes to the idle ones, unless POOL_UNCLAIMED_MAX do
  * so already: then it is closed. */

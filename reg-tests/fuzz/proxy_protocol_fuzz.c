@@ -16,7 +16,8 @@ static void expect(bool what)
 static void write_anew(const struct proxy_header *h, unsigned version)
 {
 	char out[PROXY_PROTOCOL_WRITTEN_MAX];
-	size_t len = proxy_protocol_write(version, &h->source, &h->destination, out);
+	size_t len = proxy_protocol_write(version, (const struct sockaddr *)&h->source,
+					  (const struct sockaddr *)&h->destination, out);
 	struct proxy_header again;
 
 	expect(len <= sizeof(out));

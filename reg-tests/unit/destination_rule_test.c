@@ -44,7 +44,7 @@ static const struct document_row rules[] = {
 	{ "empty policy", POLICY(""), "2:16: " AT P ": traffic policy must have at least one field\n" },
 	{ "tunnel and proxyProtocol", POLICY("tunnel: {targetHost: a.b, targetPort: 80}, proxyProtocol: {version: V2}"),
 	  "2:16: " AT P ": tunnel and proxyProtocol must not be set together\n"
-	  "2:17: warning: " AT P ".tunnel" LATER "2:60: warning: " AT P ".proxyProtocol" LATER },
+	  "2:17: warning: " AT P ".tunnel" LATER },
 	{ "empty pool", POLICY("connectionPool: {}"), "2:33: " AT P ".connectionPool: connection pool must have at least one of tcp and http\n" },
 	{ "empty tcp", POLICY("connectionPool: {tcp: {}}"), "" },
 	{ "negative", POLICY("connectionPool: {http: {maxRequestsPerConnection: -1}}"),
