@@ -88,7 +88,7 @@ static bool may_splice(struct relay_way *w)
 
 static bool is_over(const struct relay_way *w)
 {
-	return w->ended && (w->to->shut_sent || w->to->truncated);
+	return w->ended && (w->to->shut_sent || w->to->dead);
 }
 
 static void check_over(struct relay *r)
@@ -113,10 +113,19 @@ static enum relay_end failure_of(const struct relay_way *from)
 	return from == &from->relay->ways[RELAY_UP] ? RELAY_DOWN_FAILED : RELAY_UP_FAILED;
 }
 
+/* `from` is gone. What it said before its FIN still has to reach the other side. */
+static void lose(struct relay_way *w)
+{
+	if (w->ended && !is_over(w))
+		other_way(w)->ended = true;
+	else
+		finish(w->relay, failure_of(w));
+}
+
 static void fail(struct relay_way *w)
 {
 	if (!w->from->truncated) {
-		finish(w->relay, failure_of(w));
+		lose(w);
 		return;
 	}
 	other_way(w)->ended = true;
@@ -155,12 +164,11 @@ static void on_relay_readable(void *owner)
 {
 	struct relay_way *w = owner;
 
-	if (w->ended)
-		return;
-	/* One that waits for its receiver does not read, and so would not learn of its sender's end. */
-	if (is_held(w) && transport_was_reset(w->from))
+	/* One that waits for its receiver, or has had its FIN, does not read, and so would not learn of its
+	 * sender's end. */
+	if ((w->ended || is_held(w)) && !w->from->dead && transport_was_reset(w->from))
 		fail(w);
-	else
+	else if (!w->ended)
 		pump(w);
 }
 
@@ -177,9 +185,7 @@ static void on_relay_writable(void *owner)
 
 static void on_relay_closed(void *owner)
 {
-	struct relay_way *w = owner;
-
-	finish(w->relay, failure_of(w));
+	lose(owner);
 }
 
 /* Both were connected before. */

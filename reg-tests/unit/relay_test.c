@@ -538,6 +538,67 @@ static void a_reset_of_the_receiver_ends_it(void **state)
 	rig_fini(&r);
 }
 
+/* Nothing is read any more from who has sent its FIN; yet the relay must not outlive it. */
+static void a_reset_behind_a_fin_is_noticed(void **state)
+{
+	struct rig r;
+
+	(void)state;
+	rig_start(&r, PLAIN);
+	peer_fin(&r, r.client);
+	expect_fin(&r, r.server);
+	peer_reset(&r.client);
+	expect_end(&r, RELAY_DOWN_FAILED);
+	rig_fini(&r);
+
+	rig_start(&r, PLAIN);
+	peer_fin(&r, r.server);
+	expect_fin(&r, r.client);
+	peer_reset(&r.server);
+	expect_end(&r, RELAY_UP_FAILED);
+	rig_fini(&r);
+}
+
+/* More than the kernel takes for a client that does not read; returns how much in all. */
+static size_t block_client(struct rig *r)
+{
+	size_t total = 0;
+
+	while (transport_pending(&r->down) == 0) {
+		transport_queue(&r->down, slice_make(pattern + total % PATTERN_BYTES, 4096));
+		transport_flush(&r->down);
+		total += 4096;
+	}
+	return total;
+}
+
+/* What was said before a FIN arrives whole, though the connection that it came on is reset meanwhile. */
+static void last_words_survive_a_reset(void **state)
+{
+	const struct relay_way *way;
+	struct flow rest;
+	struct rig r;
+
+	(void)state;
+	rig_init(&r, PLAIN);
+	way = &r.relay.ways[RELAY_DOWN];
+	rest = (struct flow){ .from = r.server, .to = r.client };
+	rest.sent = block_client(&r);
+	relay_start(&r.relay, &r.down, &r.up);
+	assert_int_equal(peer_write(&r, r.server, pattern + rest.sent % PATTERN_BYTES, 100), 100);
+	rest.sent = rest.total = rest.sent + 100;
+	peer_fin(&r, r.server);
+	AWAIT(&r, way->ended);
+	assert_true(transport_pending(&r.down) > 0);
+	peer_reset(&r.server);
+	assert_int_equal(peer_write(&r, r.client, "more", 4), 4);
+	turns(&r, 5);
+	AWAIT(&r, (flow_step(&r, &rest), rest.done));
+	assert_int_equal(rest.got, rest.total);
+	expect_end(&r, RELAY_DONE);
+	rig_fini(&r);
+}
+
 static void tls_cut_off_counts_as_its_end(void **state)
 {
 	struct rig r;
@@ -618,6 +679,8 @@ int main(void)
 		cmocka_unit_test(a_reset_of_one_side_is_told),
 		cmocka_unit_test(a_reset_is_noticed_while_nothing_is_read),
 		cmocka_unit_test(a_reset_of_the_receiver_ends_it),
+		cmocka_unit_test(a_reset_behind_a_fin_is_noticed),
+		cmocka_unit_test(last_words_survive_a_reset),
 		cmocka_unit_test(tls_cut_off_counts_as_its_end),
 		cmocka_unit_test(broken_tls_is_a_failure),
 		cmocka_unit_test(silence_ends_it_and_a_byte_puts_that_off),
