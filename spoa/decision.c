@@ -466,7 +466,14 @@ static bool ask_provider(struct decision *d, const struct extauthz_target *t, co
 
 	d->asked_door = d->next_door + 1;
 	d->answer = (struct extauthz_answer){ .result = EXTAUTHZ_ERROR };
-	if (j->base == NULL || left <= 0 || !extauthz_can_ask(t, r))
+	if (!extauthz_can_ask(t, r)) {
+		/* The client chose what it sent; letting it through is for providers that fail. */
+		if (d->check->proto == CHECK_HTTP)
+			d->answer = (struct extauthz_answer){ .result = EXTAUTHZ_DENY,
+							      .status = t->provider->status_on_error };
+		return false;
+	}
+	if (j->base == NULL || left <= 0)
 		return false;
 	if (j->external == NULL)
 		j->external = extauthz_create(j->base);

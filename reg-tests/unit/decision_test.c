@@ -5,6 +5,7 @@
 #include "reg-tests/unit/policy_case.h"
 
 #include "reg-tests/unit/issuer.h"
+#include "spoa/extauthz.h"
 
 static EVP_PKEY *keys[2];
 static char *sets[2];
@@ -216,6 +217,35 @@ static void test_reload_while_waiting(void **state)
 	world_close(&w);
 }
 
+/* A provider may fail open; a request that cannot be put to it has not made it fail. */
+static void test_what_cannot_be_asked_is_refused(void **state)
+{
+	const struct extension_provider p = {
+		.name = SLICE("p"), .kind = PROVIDER_HTTP, .service = SLICE("127.0.0.1"), .port = 1,
+		.timeout_ms = 1000, .fail_open = true, .status_on_error = 403,
+	};
+	const struct extauthz_target target = { .provider = &p };
+	const struct policy_mesh mesh = { .normalization = PATH_BASE, .providers = &target,
+					  .provider_count = 1 };
+	struct check *c = check_with_token(0, "old", 5000);
+	struct answer a;
+	struct world w;
+
+	(void)state;
+	world_open(&w, &mesh, POLICY("foo", "c", "{action: CUSTOM, provider: {name: p}, rules: [{}]}"));
+	judge_free(&w.judge);
+	w.judge = judge_create(w.index, base, w.tokens);
+	start(&w, c, &a);
+	run_until_answered(&a);
+	assert_true(a.allow);		/* nobody listens there */
+	c->authority = SLICE("h h");
+	start(&w, c, &a);
+	run_until_answered(&a);
+	assert_false(a.allow);
+	assert_int_equal(a.status, 403);
+	world_close(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +253,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_hanging_issuer, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cancel, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reload_while_waiting, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_what_cannot_be_asked_is_refused, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
