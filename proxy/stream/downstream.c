@@ -298,11 +298,15 @@ static void pump(struct downstream *d)
 /* Reads until it is known what is spoken; the codec then goes on with the same bytes. */
 static void read_preface(struct downstream *d)
 {
+	struct transport *t = &d->transport;
 	enum preface how = PREFACE_MORE;
 	enum outcome got = OK;
 
-	while (how == PREFACE_MORE && (got = transport_fill(&d->transport, 0)) == OK)
-		how = http2_preface(buffer_slice(&d->transport.in));
+	while (how == PREFACE_MORE && (got = transport_fill(t, 0)) == OK) {
+		how = http2_preface(buffer_slice(&t->in));
+		/* A reset that came along with these bytes makes no edge of its own. */
+		transport_look_again(t);
+	}
 	if (got == FAILED) {
 		downstream_close(d);
 		return;
