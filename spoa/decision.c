@@ -547,7 +547,9 @@ static enum passage custom_pass(struct decision *d, const struct policy_set *set
 {
 	struct match m = policies_match(&set->by_action[POLICY_CUSTOM], r);
 
-	if (m.policy == NULL)
+	/* Who speaks HTTP has nothing to say of bytes: such a policy is ignored there (7). */
+	if (m.policy == NULL || (d->check->proto == CHECK_TCP && set->custom != NULL &&
+				 set->custom->provider->kind == PROVIDER_HTTP))
 		return PASSED;
 	if (d->asked_door != d->next_door + 1)
 		ledger_count(m.policy->ledger, m.rule);

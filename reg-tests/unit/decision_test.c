@@ -243,6 +243,11 @@ static void test_what_cannot_be_asked_is_refused(void **state)
 	run_until_answered(&a);
 	assert_false(a.allow);
 	assert_int_equal(a.status, 403);
+	/* Bytes are nothing that it could be asked about: the policy is not theirs. */
+	c->proto = CHECK_TCP;
+	start(&w, c, &a);
+	assert_int_equal(a.calls, 1);
+	assert_true(a.allow);
 	world_close(&w);
 }
 
