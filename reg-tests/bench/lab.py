@@ -55,7 +55,7 @@ spec:
   secrets: {directory: @folder@/secrets}
   admin: {socket: @folder@/@name@.sock}
   http: {http2: true}
-  limits: {maxConnections: 12000}
+  limits: {maxConnections: 12000, maxStreamsPerConnection: 1000000000}
 ---
 """
 
