@@ -118,8 +118,12 @@ int problem_format(const struct problem *p, char *out, size_t bytes)
 {
 	static const char *const mark[] = { "note: ", "warning: ", "" };
 
-	return snprintf(out, bytes, "%s:%u:%u: %s%s", p->where.file != NULL ? p->where.file : "-",
-			p->where.line, p->where.column, mark[p->severity], p->text);
+	const char *file = p->where.file != NULL ? p->where.file : "-";
+
+	if (p->where.line == 0)		/* of the file as a whole */
+		return snprintf(out, bytes, "%s: %s%s", file, mark[p->severity], p->text);
+	return snprintf(out, bytes, "%s:%u:%u: %s%s", file, p->where.line, p->where.column,
+			mark[p->severity], p->text);
 }
 
 void problems_print(const struct problems *ps, enum severity least, FILE *out)
