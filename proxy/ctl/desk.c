@@ -200,17 +200,23 @@ static int inspect(const struct desk_options *o)
 
 /* ---- verify ---- */
 
+/* As large a set as the agent would take from an issuer; NULL: it cannot be read, or is larger. */
 static struct jwk_set *read_jwks(const char *path)
 {
-	char bytes[LINE_BYTES_MAX];
+	char *bytes = malloc(JWKS_DOCUMENT_BYTES_MAX + 1);
 	FILE *f = fopen(path, "re");
+	struct jwk_set *set = NULL;
 	size_t len;
 
-	if (f == NULL)
-		return NULL;
-	len = fread(bytes, 1, sizeof(bytes), f);
-	fclose(f);
-	return jwk_set_parse(slice_make(bytes, len), NULL, NULL);
+	if (f != NULL && bytes != NULL) {
+		len = fread(bytes, 1, JWKS_DOCUMENT_BYTES_MAX + 1, f);
+		if (len <= JWKS_DOCUMENT_BYTES_MAX)
+			set = jwk_set_parse(slice_make(bytes, len), NULL, NULL);
+	}
+	if (f != NULL)
+		fclose(f);
+	free(bytes);
+	return set;
 }
 
 /* In the order in which the agent asks. */
@@ -243,7 +249,7 @@ static int verify(const struct desk_options *o)
 		return usage();
 	set = read_jwks(o->jwks);
 	if (set == NULL)
-		return fail(o->jwks, "cannot be read");
+		return fail(o->jwks, "cannot be read, or is larger than a key set may be (1 MiB)");
 	status = judge(o, token_of(o->rest[0]), set, &t, &used);
 	if (status == JWT_OK)
 		printf("OK: %s, key \"%.*s\", principal %.*s/%.*s\n", jwt_alg_name(t->alg), SLICE_ARG(used->kid),
