@@ -29,6 +29,10 @@ def word_of(path):
     return path.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
 
 
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 1024
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -157,7 +161,7 @@ def check(request, context):
 
 def main():
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    web = Server(("127.0.0.1", 0), Handler)
     threading.Thread(target=web.serve_forever, daemon=True).start()
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(16))
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(
