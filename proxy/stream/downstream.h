@@ -25,10 +25,10 @@ void downstream_addresses(const struct downstream *d, const struct sockaddr **cl
 			  const struct sockaddr **edge);
 /* Fills in what the connection knows; x->start_us, where it is 0, with when it was accepted. */
 void downstream_describe(const struct downstream *d, struct exchange *x);
-/* Removes what clients may not say, adds what the proxy vouches for; x gets the client's address.
- * False: refused (x-forwarded-for beyond its bounds): answer 400. */
+struct local_reply;
+/* decide_client() with what this connection is. */
 bool downstream_forwarded(struct downstream *d, struct message *request, struct arena *a,
-			  struct exchange *x);
+			  struct exchange *x, struct local_reply *refusal);
 /* For the agent's question. */
 struct check_request;
 void downstream_describe_peer(const struct downstream *d, struct check_request *q);

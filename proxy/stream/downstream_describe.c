@@ -3,7 +3,7 @@
  * downstream_describe.c - what a connection says of itself: to the log, to the next hop, to the agent. */
 #include "proxy/stream/downstream_priv.h"
 
-#include "proxy/http/forwarded.h"
+#include "proxy/stream/decide.h"
 
 void downstream_addresses(const struct downstream *d, const struct sockaddr **client,
 			  const struct sockaddr **edge)
@@ -36,15 +36,8 @@ void downstream_describe(const struct downstream *d, struct exchange *x)
 }
 
 bool downstream_forwarded(struct downstream *d, struct message *request, struct arena *a,
-			  struct exchange *x)
+			  struct exchange *x, struct local_reply *refusal)
 {
-	const struct proxy_settings *settings = d->use->snapshot->settings;
-	const struct edge_rules rules = {
-		.trusted_proxies = (uint32_t)settings->mesh.trusted_proxies,
-		.forwarded_for_max = (uint32_t)settings->limits.forwarded_for,
-		.own_address = slice_of(d->server->local_ip),
-		.server_name = settings->http.server_name,
-	};
 	const struct edge_peer peer = {
 		.address = d->peer_ip,
 		.local_port = (uint16_t)address_port(&d->local.any),
@@ -53,13 +46,9 @@ bool downstream_forwarded(struct downstream *d, struct message *request, struct 
 		.client_cert = d->identity != NULL ? d->identity->forwarded : NO_SLICE,
 	};
 	const uint64_t random[2] = { worker_random(d->server->worker), worker_random(d->server->worker) };
-	struct edge_client client;
-	enum outcome how = edge_request(request, &rules, &peer, random, &client);
 
-	if (client.from_header)
-		x->remote_address = slice_of(arena_printf(a, slice_find(client.address, ':') >= 0 ?
-			"[%.*s]:0" : "%.*s:0", SLICE_ARG(client.address)));
-	return how == OK;
+	return decide_client(request, d->use->snapshot->settings, slice_of(d->server->local_ip), &peer,
+			     random, a, x, refusal);
 }
 
 static void describe_address(const union address *a, struct check_address *out)

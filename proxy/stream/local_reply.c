@@ -6,41 +6,6 @@
 #include "proxy/http/grpc.h"
 #include "proxy/stream/stream_priv.h"
 
-static void add_fields(struct stream *s, struct message *m, const struct local_reply *r)
-{
-	struct slice server = s->use->snapshot->settings->http.server_name;
-
-	if (r->www_authenticate.at != NULL)
-		headers_add_id(&m->headers, HEADER_WWW_AUTHENTICATE, r->www_authenticate);
-	if (r->location.at != NULL)
-		headers_add_id(&m->headers, HEADER_LOCATION, r->location);
-	if (r->overloaded)
-		headers_add(&m->headers, SLICE("x-envoy-overloaded"), SLICE("true"));
-	headers_add_id(&m->headers, HEADER_DATE, worker_date(s->server->worker));
-	headers_add_id(&m->headers, HEADER_SERVER, server);
-}
-
-/* Trailers-only: 200, grpc-status, grpc-message, no body. */
-static void make_grpc(struct message *m, const struct local_reply *r)
-{
-	m->status = 200;
-	headers_add_id(&m->headers, HEADER_CONTENT_TYPE, SLICE("application/grpc"));
-	grpc_set_status(m, r->grpc_status != 0 ? r->grpc_status : grpc_status_of(r->status), r->body);
-	m->framing = FRAMING_NONE;
-}
-
-static void make_plain(struct message *m, const struct local_reply *r)
-{
-	bool bodiless = r->status < 200 || r->status == 204 || r->status == 304;
-
-	m->status = r->status;
-	m->framing = bodiless ? FRAMING_NONE : FRAMING_LENGTH;
-	m->content_length = bodiless ? 0 : r->body.len;
-	if (r->body.len > 0 && !bodiless)
-		headers_add_id(&m->headers, HEADER_CONTENT_TYPE,
-			       r->content_type.at != NULL ? r->content_type : SLICE("text/plain"));
-}
-
 void stream_answer_on(struct stream *s)
 {
 	size_t taken;
@@ -85,17 +50,12 @@ void stream_answer(struct stream *s, const struct local_reply *r)
 		stream_done(s);
 		return;
 	}
+	local_reply_head(r, s->web == NULL && grpc_is_request(s->request), s->use->snapshot->settings,
+			 worker_date(s->server->worker), m, s->arena);
 	/* What follows a refused upgrade may be the other protocol's: nothing more is read as HTTP. */
-	*m = (struct message){ .version = HTTP_1_1, .close = s->request != NULL && s->request->upgrade &&
-							      s->request->version != HTTP_2 };
-	headers_init(&m->headers, s->arena, 16);
-	if (s->web == NULL && grpc_is_request(s->request))
-		make_grpc(m, r);
-	else
-		make_plain(m, r);
+	m->close = s->request != NULL && s->request->upgrade && s->request->version != HTTP_2;
 	if (s->web != NULL && r->grpc_status != 0)
 		grpc_set_status(m, r->grpc_status, NO_SLICE);
-	add_fields(s, m, r);
 	stream_set_verdict_headers(s, m);
 	if (!r->plain && s->route != NULL)
 		route_apply_response(s->route, s->target, m, &s->x, s->arena);

@@ -4,9 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-#include "proxy/http/forwarded.h"
 #include "proxy/stream/stream_priv.h"
-#include "sallyport/path.h"
 
 #define STREAM_STATE_AS_TEXT(name)	#name,
 static const char *const state_name[] = { STREAM_STATES(STREAM_STATE_AS_TEXT) };
@@ -193,78 +191,45 @@ static void on_stream_idle(struct timer *t)
 		.details = "stream_idle_timeout", .flags = RESPONSE_FLAG_SI });
 }
 
-/* The one spelling of the path that routing, policy and upstream see. False: it was answered. */
-static bool normalize_path(struct stream *s)
-{
-	const struct proxy_settings *settings = s->use->snapshot->settings;
-	struct slice path = s->request->path;
-
-	if (slice_eq(s->request->method, SLICE("CONNECT")))
-		return true;
-	if (path.len == 0 || path.at[0] != '/') {	/* OPTIONS * */
-		stream_answer(s, &(struct local_reply){ .status = 404, .plain = true,
-			.details = "absolute_path_rejected" });
-		return false;
-	}
-	if (path_normalize(settings->mesh.path_normalization, path, s->arena, &path) == PATH_REFUSED) {
-		stream_answer(s, &(struct local_reply){ .status = 400, .plain = true,
-			.details = "path_normalization_failed" });
-		return false;
-	}
-	s->request->path = path;
-	return true;
-}
-
 /* Path and headers as the proxy vouches for them (spec/http.md 14, 21-24). False: it was answered. */
 static bool prepare_request(struct stream *s)
 {
-	if (!normalize_path(s))
-		return false;
-	if (downstream_forwarded(s->downstream, s->request, s->arena, &s->x))
+	struct local_reply refusal;
+
+	if (decide_path(s->request, s->use->snapshot->settings, s->arena, &refusal) &&
+	    downstream_forwarded(s->downstream, s->request, s->arena, &s->x, &refusal))
 		return true;
-	stream_answer(s, &(struct local_reply){ .status = 400, .plain = true,
-		.details = "forwarded_for_too_long" });
+	stream_answer(s, &refusal);
 	return false;
 }
 
-/* The route table for this authority: the connection's own, or that of the equal server (D5). */
-static const struct virtual_host *find_host(struct stream *s)
+static struct choice choice_of(const struct stream *s)
 {
-	const struct virtual_host *host = route_table_find(s->chain->routes, s->request->authority);
-	const struct chain *same = NULL;
+	return (struct choice){ .chain = s->chain, .host = s->host, .misdirected = s->misdirected,
+				.to_https = s->to_https, .route = s->route, .target = s->target };
+}
 
-	if (host != NULL || !s->chain->tls ||
-	    !listener_is_misdirected(s->chain->listener, s->chain, s->request->authority, &same))
-		return host;
-	if (same == NULL) {
-		s->misdirected = true;
-		return NULL;
-	}
-	s->chain = same;
-	return route_table_find(same->routes, s->request->authority);
+static void find_host(struct stream *s)
+{
+	struct choice c = { .chain = s->chain };
+
+	decide_host(&c, s->request->authority);
+	s->chain = c.chain;
+	s->host = c.host;
+	s->misdirected = c.misdirected;
 }
 
 void stream_choose(struct stream *s)
 {
 	const struct route_input in = { .request = s->request, .arena = s->arena };
+	struct choice c = choice_of(s);
 
-	s->route = NULL;
-	s->target = NULL;
-	s->to_https = false;
-	s->x.route_name = s->x.cluster_name = NO_SLICE;
-	if (s->host == NULL || slice_eq(s->request->method, SLICE("CONNECT")))
-		return;
-	s->to_https = virtual_host_requires_tls(s->host) && !slice_eq(s->request->scheme, SLICE("https"));
-	if (s->to_https)
-		return;
-	s->route = virtual_host_match(s->host, &in);
-	if (s->route == NULL)
-		return;
-	s->x.route_name = s->route->name;
-	if (s->route->action == ROUTE_FORWARD) {
-		s->target = route_draw(s->route, worker_random(s->server->worker));
-		s->x.cluster_name = s->target->cluster_name;
-	}
+	decide_route(&c, &in, worker_random(s->server->worker));
+	s->route = c.route;
+	s->target = c.target;
+	s->to_https = c.to_https;
+	s->x.route_name = c.route != NULL ? c.route->name : NO_SLICE;
+	s->x.cluster_name = c.target != NULL ? c.target->cluster_name : NO_SLICE;
 }
 
 static void on_request_head(void *owner, struct message *m, bool end)
@@ -280,7 +245,7 @@ static void on_request_head(void *owner, struct message *m, bool end)
 	if (end)
 		s->x.request_end_us = worker_now_us(s->server->worker);
 	/* Looked up first: what lies behind it is on its way from memory while the head is prepared. */
-	s->host = find_host(s);
+	find_host(s);
 	if (!prepare_request(s))
 		return;
 	stream_enter(s, STREAM_ROUTE);
@@ -311,57 +276,36 @@ static void on_request_refused(void *owner, const struct refusal *why, struct me
 		.flags = refusal_flags(why), .plain = true });
 }
 
-static void redirect_to_https(struct stream *s)
+static void count_decision(struct server_counters *c, enum decision how)
 {
-	const struct listener_plan *l = s->chain->listener;
-	uint32_t https = snapshot_https_port(s->use->snapshot, s->request->authority);
-
-	count_up(&s->server->counters.redirects, 1);
-	stream_answer(s, &(struct local_reply){
-		.status = 301, .details = "direct_response", .plain = true,
-		.location = https_redirect_location(s->request, l->bound_port, https, l->mapped, s->arena) });
-}
-
-static void not_found(struct stream *s)
-{
-	if (s->misdirected) {
-		count_up(&s->server->counters.misdirected, 1);
-		stream_answer(s, &(struct local_reply){ .status = 421, .details = "misdirected_request",
-							 .plain = true });
-		return;
+	switch (how) {
+	case DECISION_TO_HTTPS:
+	case DECISION_REDIRECT:		count_up(&c->redirects, 1);		break;
+	case DECISION_DIRECT_RESPONSE:	count_up(&c->direct_responses, 1);	break;
+	case DECISION_MISDIRECTED:	count_up(&c->misdirected, 1);		break;
+	case DECISION_NOT_FOUND:	count_up(&c->no_route, 1);		break;
+	case DECISION_NO_CLUSTER:
+	case DECISION_FORWARD:							break;
 	}
-	count_up(&s->server->counters.no_route, 1);
-	stream_answer(s, &(struct local_reply){ .status = 404, .details = "route_not_found",
-						 .flags = RESPONSE_FLAG_NR, .plain = true });
 }
 
 void stream_act(struct stream *s)
 {
+	struct choice c = choice_of(s);
+	struct local_reply reply;
+	enum decision how;
+
 	stream_enter(s, STREAM_ACT);
-	if (s->to_https) {
-		redirect_to_https(s);
-	} else if (s->route == NULL) {
-		not_found(s);
-	} else if (s->route->action == ROUTE_REDIRECT) {
-		count_up(&s->server->counters.redirects, 1);
-		stream_answer(s, &(struct local_reply){
-			.status = s->route->source->redirect->code, .details = "direct_response",
-			.location = route_redirect_location(s->route, s->request, s->chain->server_port,
-							    s->chain->tls, s->arena) });
-	} else if (s->route->action == ROUTE_DIRECT_RESPONSE) {
-		count_up(&s->server->counters.direct_responses, 1);
-		stream_answer(s, &(struct local_reply){
-			.status = s->route->source->direct_response->status, .details = "direct_response",
-			.body = s->route->source->direct_response->body });
-	} else if (s->target->cluster == NULL) {
-		stream_answer(s, &(struct local_reply){ .status = 503, .details = "cluster_not_found",
-							 .flags = RESPONSE_FLAG_NC });
-	} else {
-		if (s->web != NULL)
-			stream_web_translate(s);
-		stream_enter(s, STREAM_PICK);
-		stream_pick(s);
+	how = decide(&c, s->use->snapshot, s->request, s->arena, &reply);
+	count_decision(&s->server->counters, how);
+	if (how != DECISION_FORWARD) {
+		stream_answer(s, &reply);
+		return;
 	}
+	if (s->web != NULL)
+		stream_web_translate(s);
+	stream_enter(s, STREAM_PICK);
+	stream_pick(s);
 }
 
 static size_t on_request_data(void *owner, struct slice bytes)

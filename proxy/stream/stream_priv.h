@@ -5,6 +5,7 @@
 #ifndef SALLYPORT_PROXY_STREAM_PRIV_H
 #define SALLYPORT_PROXY_STREAM_PRIV_H
 
+#include "proxy/stream/decide.h"
 #include "proxy/stream/downstream.h"
 #include "proxy/stream/server.h"
 
@@ -132,17 +133,7 @@ void stream_web_translate(struct stream *s);
 /* The response is complete; its trailers follow it in the body. */
 void stream_web_end(struct stream *s, const struct headers *trailers);
 
-/* local_reply.c: a response of our own; ends the attempt. `body` is borrowed until the stream ends. */
-struct local_reply {
-	unsigned status;
-	unsigned grpc_status;			/* in gRPC; 0: what `status` stands for there */
-	struct slice body, content_type;	/* content_type absent: text/plain where there is a body */
-	const char *details;
-	uint32_t flags;				/* enum response_flag */
-	struct slice location, www_authenticate;
-	bool overloaded;			/* x-envoy-overloaded: true */
-	bool plain;				/* no response operations of the route */
-};
+/* local_reply.c: a response of our own; ends the attempt. Its body is borrowed until the stream ends. */
 void stream_answer(struct stream *s, const struct local_reply *r);
 /* More of a local reply's body may go out. */
 void stream_answer_on(struct stream *s);

@@ -12,12 +12,12 @@ static const struct slice websocket = { "websocket", 9 };
 
 bool tunnel_may_ask(struct stream *s)
 {
-	struct slice protocol = headers_value(&s->request->headers, HEADER_UPGRADE);
+	struct local_reply refusal;
 
-	if (!s->request->upgrade || slice_eq_nocase(protocol, websocket))
+	if (decide_upgrade(s->request, &refusal))
 		return true;
 	count_up(&s->server->counters.upgrades_refused, 1);
-	stream_answer(s, &(struct local_reply){ .status = 403, .details = "upgrade_failed" });
+	stream_answer(s, &refusal);
 	return false;
 }
 
