@@ -312,6 +312,7 @@ static const struct field http_fields[] = {
 	FIELD(settings, "keepTrailers", http.keep_trailers, decode_bool, FIELD_OPTIONAL),
 	FIELD(settings, "http2", http.http2, decode_bool, FIELD_OPTIONAL),
 	FIELD(settings, "serverName", http.server_name, decode_server_name, FIELD_OPTIONAL),
+	FIELD(settings, "varyOrigin", http.vary_origin, decode_bool, FIELD_OPTIONAL),
 	FIELD_ARG(settings, "underscoresInNames", http.underscores, decode_enum, FIELD_OPTIONAL, underscore_modes),
 	FIELDS_END
 };

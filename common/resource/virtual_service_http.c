@@ -56,7 +56,8 @@ static const struct field route_fields[] = {
 	ROUTE("mirror_percent", mirror_percent, vs_decode_mirror_percent, FIELD_LATER),
 	ROUTE("mirrorPercentage", mirror_percentage, vs_decode_percentage, FIELD_LATER),
 	ROUTE("mirrors", mirrors, vs_decode_mirrors, FIELD_LATER),
-	ROUTE_POINTER("corsPolicy", cors, struct cors_policy, vs_decode_cors, FIELD_LATER),
+	ROUTE_POINTER("corsPolicy", cors, struct cors_policy, vs_decode_cors,
+		      FIELD_OPTIONAL),
 	ROUTE_POINTER("headers", headers, struct headers_policy, vs_decode_headers_policy,
 		      FIELD_OPTIONAL),
 	FIELDS_END

@@ -19,7 +19,7 @@ struct route_compiler *route_compiler_create(struct arena *a);
 /* Gives the expressions back and clears the caller's pointer; *cp may be NULL already. */
 void route_compiler_free(struct route_compiler **cp);
 
-/* Fills in matcher, rewrite_regex and catch_all of a route whose other members are set. */
+/* Fills in matcher, rewrite_regex, cors and catch_all of a route whose other members are set. */
 void route_compile(struct route_compiler *c, struct route *r);
 
 /* The routes of one VirtualService at one server of one Gateway, in order. */

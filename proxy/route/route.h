@@ -14,6 +14,7 @@
 #include "sallyport/resource/virtual_service.h"
 
 struct cluster;
+struct cors;
 struct worker;
 struct route_table;
 struct virtual_host;
@@ -36,6 +37,7 @@ struct route {
 	bool catch_all;				/* 6.9: stands behind all others of its virtual host */
 	bool path_alone;			/* holds wherever its path condition holds */
 	bool edits_request, edits_response;	/* there is something to apply */
+	bool has_cors;				/* `cors` is not NULL */
 	const struct route_match *matcher;	/* NULL: matches all */
 	LIST(struct route_target) targets;	/* ROUTE_FORWARD; those of weight 0 removed */
 	int64_t timeout_ms;			/* 0: none */
@@ -49,6 +51,7 @@ struct route {
 	uint32_t index;				/* in its virtual host, after ordering */
 	bool fused_headers;			/* one destination was written: 7.6 precedence */
 	const struct regex *rewrite_regex;	/* of uriRegexRewrite; NULL: none */
+	const struct cors *cors;		/* ROUTE_FORWARD; NULL: no corsPolicy */
 };
 
 /* The host of an authority: port and the brackets of an IPv6 address taken off; case as it was. */

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "proxy/route/cors.h"
 #include "proxy/route/host_map.h"
 #include "proxy/route/match_priv.h"
 #include "proxy/route/path_index_priv.h"
@@ -55,6 +56,7 @@ struct route_compiler {
 	struct arena *arena;		/* borrowed */
 	struct made_set matches;	/* http_match -> route_match */
 	struct made_set rewrites;	/* http_rewrite -> regex */
+	struct made_set cors;		/* cors_policy -> cors */
 	struct made_set lists;		/* blocks -> route_list */
 };
 
@@ -83,8 +85,12 @@ void route_compiler_free(struct route_compiler **cp)
 
 		regex_free(&r);
 	}
+	for (size_t i = 0; i < c->cors.slot_count; i++)
+		if (c->cors.slots[i].result != NULL)
+			cors_fini(c->cors.slots[i].result);
 	free(c->matches.slots);
 	free(c->rewrites.slots);
+	free(c->cors.slots);
 	free(c->lists.slots);
 	free(c);
 }
@@ -171,6 +177,16 @@ static const struct regex *compiled_rewrite(struct route_compiler *c, const stru
 	return place->result;
 }
 
+static const struct cors *compiled_cors(struct route_compiler *c, const struct cors_policy *p)
+{
+	uint64_t hash = hash_bytes(&p, sizeof(p));
+	struct made *place = made_find(&c->cors, hash, p, same_address);
+
+	if (place->result == NULL)
+		made_put(&c->cors, place, hash, p, cors_create(c->arena, p));
+	return place->result;
+}
+
 static bool has_ops(const struct header_ops *o)
 {
 	return o->set.count > 0 || o->add.count > 0 || o->remove.count > 0;
@@ -202,6 +218,10 @@ void route_compile(struct route_compiler *c, struct route *r)
 	r->path_alone = r->matcher == NULL || (r->matcher->others.count == 0 && !r->matcher->claims);
 	if (w != NULL && w->regex_match.len != 0)
 		r->rewrite_regex = compiled_rewrite(c, w);
+	/* Nothing but forwarding has to do with other origins (7.11). */
+	if (r->source->cors != NULL && r->action == ROUTE_FORWARD)
+		r->cors = compiled_cors(c, r->source->cors);
+	r->has_cors = r->cors != NULL;
 }
 
 static struct path_key path_key_of(const struct route *r)

@@ -243,6 +243,7 @@ static void on_response_head(void *owner, struct message *m, bool end)
 	edge_response(m, &rules, worker_date(w), (s->x.response_head_us - s->attempt_us) / 1000);
 	stream_set_verdict_headers(s, m);
 	route_apply_response(s->route, s->target, m, &s->x, s->arena);
+	stream_cors_apply(s, m, NULL);
 	s->response_started = true;
 	if (m->status == 101) {
 		tunnel_open(s, m);

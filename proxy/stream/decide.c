@@ -2,6 +2,7 @@
 #include "proxy/stream/decide.h"
 
 #include "proxy/http/grpc.h"
+#include "proxy/route/cors.h"
 #include "sallyport/path.h"
 
 void decide_host(struct choice *c, struct slice authority)
@@ -67,6 +68,7 @@ void decide_route(struct choice *c, const struct route_input *in, uint64_t rando
 	c->route = NULL;
 	c->target = NULL;
 	c->to_https = false;
+	c->cors_origin = NO_SLICE;
 	if (c->host == NULL || slice_eq(m->method, SLICE("CONNECT")))
 		return;
 	c->to_https = virtual_host_requires_tls(c->host) && !slice_eq(m->scheme, SLICE("https"));
@@ -75,6 +77,8 @@ void decide_route(struct choice *c, const struct route_input *in, uint64_t rando
 	c->route = virtual_host_match(c->host, in);
 	if (c->route != NULL && c->route->action == ROUTE_FORWARD)
 		c->target = route_draw(c->route, random);
+	if (c->route != NULL && c->route->has_cors)
+		c->cors_origin = cors_allowed_origin(c->route->cors, m, in->arena);
 }
 
 bool decide_upgrade(const struct message *m, struct local_reply *refusal)
@@ -144,6 +148,9 @@ static void add_fields(const struct local_reply *r, const struct proxy_settings 
 		headers_add_id(&m->headers, HEADER_LOCATION, r->location);
 	if (r->overloaded)
 		headers_add(&m->headers, SLICE("x-envoy-overloaded"), SLICE("true"));
+	if (r->fields != NULL)
+		for (const struct header *f = headers_begin(r->fields); f != NULL; f = headers_next(r->fields, f))
+			headers_append(&m->headers, f->id, f->name, f->value);
 	headers_add_id(&m->headers, HEADER_DATE, date);
 	headers_add_id(&m->headers, HEADER_SERVER, settings->http.server_name);
 }

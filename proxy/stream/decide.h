@@ -3,7 +3,8 @@
  * decide.h - what becomes of a request, decided without any connection: the stream that serves it and
  * whoever explains it (explain.h) ask the same functions.
  *
- *     decide_host()  decide_path()  decide_client()  decide_route()  decide_upgrade()  decide()
+ *     decide_host()  decide_path()  decide_client()  decide_route()  decide_preflight()
+ *     decide_upgrade()  decide()
  *
  * in this order. Between the last two stands the verdict; after it the route may be another one.
  *
@@ -26,7 +27,8 @@ struct local_reply {
 	uint32_t flags;				/* enum response_flag */
 	struct slice location, www_authenticate;
 	bool overloaded;			/* x-envoy-overloaded: true */
-	bool plain;				/* no response operations of the route */
+	const struct headers *fields;		/* more of them; NULL: none */
+	bool plain;				/* nothing of the route: no response operations, no CORS */
 };
 
 /* Which of the documents' words hold for a request. */
@@ -37,6 +39,7 @@ struct choice {
 	bool to_https;				/* httpsRedirect */
 	const struct route *route;		/* NULL: none holds, or none was asked */
 	const struct route_target *target;	/* of a route that forwards: as drawn */
+	struct slice cors_origin;		/* allowed by the route's corsPolicy; absent: none is */
 };
 
 /* The virtual host for this authority: the chain's own, or the equal server's, whose chain *c then has. */
@@ -54,6 +57,10 @@ bool decide_client(struct message *m, const struct proxy_settings *settings, str
 
 /* Route and target of the request as it is now; c->host stays. */
 void decide_route(struct choice *c, const struct route_input *in, uint64_t random);
+
+/* True: a preflight of CORS that the route answers, before anybody is asked: *answer (cors.c). */
+bool decide_preflight(const struct choice *c, const struct proxy_settings *settings, const struct message *m,
+		      struct arena *a, struct local_reply *answer);
 
 /* WebSocket is the one protocol that is served. False: *refusal is the answer. */
 bool decide_upgrade(const struct message *m, struct local_reply *refusal);

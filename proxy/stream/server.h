@@ -59,6 +59,7 @@ struct snapshot_use {
 	X(misdirected, "requests for another server of the listener (421)") \
 	X(redirects, "redirects by route or httpsRedirect") \
 	X(direct_responses, "direct responses") \
+	X(cors_preflights, "CORS preflights answered") \
 	X(upgrades, "requests upgraded (101)") \
 	X(upgrades_active, "upgraded requests in progress") \
 	X(upgrades_refused, "requests to upgrade to what is not served (403)") \

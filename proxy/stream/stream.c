@@ -206,7 +206,8 @@ static bool prepare_request(struct stream *s)
 static struct choice choice_of(const struct stream *s)
 {
 	return (struct choice){ .chain = s->chain, .host = s->host, .misdirected = s->misdirected,
-				.to_https = s->to_https, .route = s->route, .target = s->target };
+				.to_https = s->to_https, .route = s->route, .target = s->target,
+				.cors_origin = s->cors_origin };
 }
 
 static void find_host(struct stream *s)
@@ -228,8 +229,21 @@ void stream_choose(struct stream *s)
 	s->route = c.route;
 	s->target = c.target;
 	s->to_https = c.to_https;
+	s->cors_origin = c.cors_origin;
 	s->x.route_name = c.route != NULL ? c.route->name : NO_SLICE;
 	s->x.cluster_name = c.target != NULL ? c.target->cluster_name : NO_SLICE;
+}
+
+static bool answer_preflight(struct stream *s)
+{
+	const struct choice c = choice_of(s);
+	struct local_reply answer;
+
+	if (!decide_preflight(&c, s->use->snapshot->settings, s->request, s->arena, &answer))
+		return false;
+	count_up(&s->server->counters.cors_preflights, 1);
+	stream_answer(s, &answer);
+	return true;
 }
 
 static void on_request_head(void *owner, struct message *m, bool end)
@@ -250,7 +264,7 @@ static void on_request_head(void *owner, struct message *m, bool end)
 		return;
 	stream_enter(s, STREAM_ROUTE);
 	stream_choose(s);
-	if (tunnel_may_ask(s))
+	if (!answer_preflight(s) && tunnel_may_ask(s))
 		stream_authorize(s);
 }
 

@@ -49,6 +49,7 @@ struct stream {
 	const struct virtual_host *host;
 	const struct route *route;
 	const struct route_target *target;
+	struct slice cors_origin;		/* allowed by the route's corsPolicy; absent: none is */
 	bool to_https;				/* outcome: httpsRedirect */
 	bool misdirected;			/* outcome: 421 */
 	struct authz_check *check;
@@ -125,6 +126,10 @@ void stream_start_timeout(struct stream *s);
 /* Tells the endpoint how long is left. */
 void stream_tell_deadline(struct stream *s);
 void stream_stop_deadlines(struct stream *s);
+
+/* cors.c: onto the head of a response of a route, after its operations. `r`: it is ours; NULL: it is the
+ * upstream's. */
+void stream_cors_apply(const struct stream *s, struct message *m, const struct local_reply *r);
 
 /* web.c: for a chain that translates gRPC-Web: puts itself before `down` where the request speaks it. */
 void stream_web_begin(struct stream *s);

@@ -128,6 +128,7 @@ struct proxy_settings {
 		bool http2;		/* offered to clients */
 		struct slice server_name;	/* of the `server` header */
 		int underscores;	/* enum header_underscores */
+		bool vary_origin;	/* `vary: Origin` on responses of routes with a corsPolicy */
 	} http;
 	struct {			/* of connections to us (spec/http.md 31) */
 		bool on;
