@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "sallyport/object.h"
-#include "spoa/strict_json.h"
+#include "sallyport/strict_json.h"
 
 #define KIND_JWK_SET	KIND('j', 'w', 'k', 's')
 

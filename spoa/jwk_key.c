@@ -14,7 +14,7 @@
 
 #include "sallyport/base64.h"
 #include "sallyport/object.h"
-#include "spoa/strict_json.h"
+#include "sallyport/strict_json.h"
 
 #define EC_COORDINATE_MAX	66u	/* P-521 */
 #define ED25519_KEY_BYTES	32u

@@ -16,8 +16,8 @@
 #include "sallyport/clock.h"
 #include "sallyport/log.h"
 #include "sallyport/object.h"
+#include "sallyport/strict_json.h"
 #include "spoa/jwk.h"
-#include "spoa/strict_json.h"
 
 #define KIND_JWKS_DISK		KIND('j', 'd', 's', 'k')
 #define FILE_BYTES_MAX		(2u * JWKS_DOCUMENT_BYTES_MAX)	/* a document, and what it is of */

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "sallyport/clock.h"
-#include "spoa/strict_json.h"
+#include "sallyport/strict_json.h"
 
 #define DISCOVERY_PATH	"/.well-known/openid-configuration"
 

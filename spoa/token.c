@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "sallyport/base64.h"
-#include "spoa/strict_json.h"
+#include "sallyport/strict_json.h"
 
 #define KIND_TOKEN	KIND('t', 'o', 'k', 'n')
 /* What a JSON value takes in memory beside its text, about: for the cache's accounts. */

@@ -3,11 +3,11 @@
  * http[].match[]: the conditions of a route (spec 2.3, V30-V42), and the static ones that tls and
  * tcp routes share: port, gateways, source labels and namespace. */
 #include "common/resource/virtual_service_priv.h"
+#include "sallyport/claims.h"
 #include "sallyport/hostname.h"
 #include "sallyport/names.h"
 
 #define CLAIM_PREFIX	"@request.auth.claims"
-#define CLAIM_DEPTH_MAX	16u
 
 static const struct string_match_rule uri_rule = { .empty_prefix = true };
 static const struct string_match_rule without_rule = { .star_is_present = true };
@@ -116,32 +116,43 @@ bool gateway_refs_name(const struct gateway_ref *refs, size_t count, struct slic
 
 /* --- headers, query parameters, claims ----------------------------------------------------- */
 
+static bool add_claim_name(struct slice name, struct slice *names, size_t *count)
+{
+	if (name.len == 0 || *count == CLAIM_DEPTH_MAX)
+		return false;
+	names[(*count)++] = name;
+	return true;
+}
+
+/* What stands between the first `[` and the last `]`, cut at each `][`. */
+static bool bracketed_names(struct slice rest, struct slice *names, size_t *count)
+{
+	for (size_t i = 0; i + 1 < rest.len; i++)
+		if (rest.at[i] == ']' && rest.at[i + 1] == '[') {
+			if (!add_claim_name(slice_first(rest, i), names, count))
+				return false;
+			rest = slice_from(rest, i + 2);
+			i = (size_t)-1;
+		}
+	return add_claim_name(rest, names, count);
+}
+
 /* ".a.b" or "[a][b.c]" after the prefix; false: no claim key at all. */
 static bool claim_path(struct slice key, struct slice *names, size_t *count)
 {
 	struct slice rest = slice_from(key, strlen(CLAIM_PREFIX));
 
 	*count = 0;
-	if (!slice_starts_nocase(key, SLICE(CLAIM_PREFIX)) || rest.len == 0)
+	if (!slice_starts_nocase(key, SLICE(CLAIM_PREFIX)) || rest.len < 2)
 		return false;
-	if (rest.at[0] == '.') {
-		for (rest = slice_from(rest, 1); rest.at != NULL; (*count)++) {
-			if (*count == CLAIM_DEPTH_MAX)
-				return false;
-			names[*count] = slice_cut(&rest, '.');
-			if (names[*count].len == 0)
-				return false;
-		}
-		return true;
-	}
-	for (; rest.len > 0; (*count)++) {
-		ptrdiff_t end = slice_find(rest, ']');
-
-		if (rest.at[0] != '[' || end < 2 || *count == CLAIM_DEPTH_MAX)
+	if (rest.at[0] == '[')
+		return rest.at[rest.len - 1] == ']' &&
+		       bracketed_names(slice_make(rest.at + 1, rest.len - 2), names, count);
+	if (rest.at[0] != '.')
+		return false;
+	for (rest = slice_from(rest, 1); rest.at != NULL;)
+		if (!add_claim_name(slice_cut(&rest, '.'), names, count))
 			return false;
-		names[*count] = slice_make(rest.at + 1, (size_t)end - 1);
-		rest = slice_from(rest, (size_t)end + 1);
-	}
 	return true;
 }
 

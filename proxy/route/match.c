@@ -49,13 +49,38 @@ static struct slice look_at(const struct condition *c, const struct request_view
 	case SUBJECT_TARGET:	return request->path;
 	case SUBJECT_HEADER:	return header_value(c, v->in);
 	case SUBJECT_QUERY:	return query_value(v->query, c->name);
+	case SUBJECT_CLAIM:
 	case SUBJECT_NOTHING:	break;
 	}
 	return NO_SLICE;
 }
 
+/* Any of its texts will do. What an expression gave up on is not known not to match. */
+static bool claim_holds(const struct condition *c, const struct claim_set *set)
+{
+	const struct claim_value *v = claim_set_find(set, c->name);
+	bool gave_up = false;
+
+	if (set == &claims_assumed)
+		return true;
+	if (v == NULL)
+		return c->inverted;
+	if (c->value.kind == MATCH_PRESENT)
+		return v->present != c->inverted;
+	for (size_t i = 0; i < v->texts.count; i++) {
+		enum regex_result r = string_matcher_test(&c->value, v->texts.items[i]);
+
+		if (r == REGEX_YES)
+			return !c->inverted;
+		gave_up |= r != REGEX_NO;
+	}
+	return c->inverted && !gave_up;
+}
+
 static bool condition_holds(const struct condition *c, const struct request_view *v)
 {
+	if (c->subject == SUBJECT_CLAIM)
+		return claim_holds(c, v->in->claims);
 	return string_matcher_holds(&c->value, look_at(c, v), c->inverted);
 }
 
@@ -72,7 +97,7 @@ bool route_match_holds_but_uri(const struct route_match *m, const struct request
 {
 	if (m == NULL)
 		return true;
-	return !m->claims && first_unmet(m, v) == NULL;
+	return first_unmet(m, v) == NULL;
 }
 
 bool route_match_holds(const struct route_match *m, const struct request_view *v)
@@ -124,6 +149,15 @@ static void add_headers(struct route_match *m, const struct named_match *items, 
 		add_condition(m, header_subject(items[i].name), items[i].name, &items[i].value, inverted);
 }
 
+static void add_claims(struct route_match *m, struct arena *a, const struct claim_match *items, size_t count,
+		       bool inverted)
+{
+	for (size_t i = 0; i < count; i++)
+		add_condition(m, SUBJECT_CLAIM, claim_key(a, items[i].path.items, items[i].path.count),
+			      &items[i].value, inverted);
+	m->claims |= count > 0;
+}
+
 /* Stable: the order of the document is kept among equals. */
 static void expressions_last(struct route_match *m, struct arena *a)
 {
@@ -149,14 +183,14 @@ struct route_match *route_match_create(struct arena *a, const struct http_match 
 {
 	struct route_match *out = arena_new(a, struct route_match);
 	/* method, scheme and authority beside the lists */
-	size_t most = 3 + m->headers.count + m->without_headers.count + m->query_params.count;
+	size_t most = 3 + m->headers.count + m->without_headers.count + m->query_params.count +
+		      m->claims.count + m->without_claims.count;
 
 	if (m->uri.kind != MATCH_UNSET && m->uri.kind != MATCH_PRESENT) {
 		out->uri = arena_new(a, struct condition);
 		out->uri->subject = SUBJECT_PATH;
 		string_matcher_init(&out->uri->value, &m->uri, m->ignore_uri_case);
 	}
-	out->claims = m->claims.count != 0 || m->without_claims.count != 0;
 	out->others.items = arena_array(a, struct condition, most);
 	add_always_there(out, SUBJECT_METHOD, &m->method);
 	add_always_there(out, SUBJECT_SCHEME, &m->scheme);
@@ -166,6 +200,8 @@ struct route_match *route_match_create(struct arena *a, const struct http_match 
 	for (size_t i = 0; i < m->query_params.count; i++)
 		add_condition(out, SUBJECT_QUERY, m->query_params.items[i].name,
 			      &m->query_params.items[i].value, false);
+	add_claims(out, a, m->claims.items, m->claims.count, false);
+	add_claims(out, a, m->without_claims.items, m->without_claims.count, true);
 	if (has_regex(out))
 		expressions_last(out, a);
 	return out;
@@ -200,8 +236,38 @@ static const char *subject_text(const struct condition *c)
 	case SUBJECT_AUTHORITY:	return "authority";
 	case SUBJECT_TARGET:	return "header :path";
 	case SUBJECT_QUERY:	return "query parameter";
+	case SUBJECT_CLAIM:	return c->inverted ? "withoutHeaders: claim" : "claim";
 	default:		return c->inverted ? "withoutHeaders" : "header";
 	}
+}
+
+/* `"a", "b"`; absent: no such claim. */
+static struct slice claim_texts(const struct condition *c, const struct route_input *in)
+{
+	const struct claim_value *v = claim_set_find(in->claims, c->name);
+	const char *text = "";
+
+	if (v == NULL || !v->present)
+		return NO_SLICE;
+	for (size_t i = 0; i < v->texts.count; i++)
+		text = arena_printf(in->arena, "%s%s\"%.*s\"", text, i > 0 ? ", " : "",
+				    SLICE_ARG(v->texts.items[i]));
+	return slice_of(v->texts.count > 0 ? text : "no text");
+}
+
+static void say_unmet_claim(const struct condition *c, const struct request_view *v, char *why, size_t bytes)
+{
+	struct slice found = claim_texts(c, v->in), name = claim_key_text(v->in->arena, c->name);
+
+	if (found.at == NULL)
+		found = SLICE("absent");
+	if (c->value.kind == MATCH_PRESENT)
+		snprintf(why, bytes, "%s %.*s is %.*s, %s present", subject_text(c), SLICE_ARG(name),
+			 SLICE_ARG(found), c->inverted ? "must not be" : "wanted");
+	else
+		snprintf(why, bytes, "%s %.*s is %.*s, %s %s \"%.*s\"", subject_text(c), SLICE_ARG(name),
+			 SLICE_ARG(found), c->inverted ? "must not be" : "wanted", kind_text(c),
+			 SLICE_ARG(c->value.text));
 }
 
 static void say_unmet(const struct condition *c, const struct request_view *v, char *why, size_t bytes)
@@ -235,11 +301,9 @@ bool route_explain(const struct route *r, const struct route_input *in, char *wh
 		return true;
 	if (m->uri != NULL && !condition_holds(m->uri, &v))
 		unmet = m->uri;
-	else if (m->claims)
-		snprintf(why, bytes, "conditions on token claims are not obeyed yet: the route never holds");
 	else
 		unmet = first_unmet(m, &v);
 	if (unmet != NULL)
-		say_unmet(unmet, &v, why, bytes);
-	return unmet == NULL && !m->claims;
+		(unmet->subject == SUBJECT_CLAIM ? say_unmet_claim : say_unmet)(unmet, &v, why, bytes);
+	return unmet == NULL;
 }

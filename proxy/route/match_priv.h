@@ -15,6 +15,7 @@ enum subject {
 	SUBJECT_TARGET,			/* path and query: header key `:path` */
 	SUBJECT_HEADER,
 	SUBJECT_QUERY,
+	SUBJECT_CLAIM,			/* of the verified token, never of the request's own fields */
 	SUBJECT_NOTHING,		/* `:status`: no request has one */
 };
 
@@ -22,14 +23,14 @@ struct condition {
 	enum subject subject;
 	enum header_id id;		/* SUBJECT_HEADER */
 	bool inverted;			/* withoutHeaders */
-	struct slice name;		/* of the header or parameter */
+	struct slice name;		/* of the header or parameter; a claim's key (claims.h) */
 	struct string_matcher value;
 };
 
 struct route_match {
 	struct condition *uri;		/* NULL: any path; not among the others */
 	LIST(struct condition) others;	/* expressions last: they cost most */
-	bool claims;			/* asks for claims of a token: never holds in this version */
+	bool claims;			/* some of the others look at claims */
 };
 
 /* The request, taken apart once for all routes that are tried. */

@@ -11,6 +11,7 @@
 #define SALLYPORT_PROXY_ROUTE_H
 
 #include "proxy/http/exchange.h"
+#include "sallyport/claims.h"
 #include "sallyport/resource/virtual_service.h"
 
 struct cluster;
@@ -68,10 +69,16 @@ struct slice virtual_host_domain(const struct virtual_host *vh);
 struct route_input {
 	const struct message *request;
 	struct arena *arena;			/* for joined header lines */
+	const struct claim_set *claims;		/* of the verified token; NULL: no token, all are absent */
 };
 
 /* The first route that holds, or NULL. CONNECT is never routed (spec/virtual-service.md 8). */
 const struct route *virtual_host_match(const struct virtual_host *vh, const struct route_input *in);
+
+/* The claims that its routes look at; NULL: none of them does. */
+const struct claims_asked *virtual_host_claims(const struct virtual_host *vh);
+/* Is it for claims of the token to say which route it is? To be asked before they are known. */
+bool virtual_host_depends_on_claims(const struct virtual_host *vh, const struct route_input *in);
 
 /* For explain and show: every route in order; `why` gets the first reason it does not hold. */
 size_t virtual_host_routes(const struct virtual_host *vh, const struct route *const **routes);

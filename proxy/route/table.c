@@ -22,6 +22,7 @@ struct route_list {
 	const struct route **items;
 	uint32_t count;
 	const struct path_index *index;		/* NULL: few routes */
+	const struct claims_asked *claims;	/* NULL: no route looks at any */
 	const struct route_block *const *blocks;	/* what it was made of */
 	size_t block_count;
 };
@@ -215,7 +216,7 @@ void route_compile(struct route_compiler *c, struct route *r)
 	r->catch_all = r->match == NULL || http_match_is_catch_all(r->match);
 	if (r->match != NULL)
 		r->matcher = compiled_match(c, r->match);
-	r->path_alone = r->matcher == NULL || (r->matcher->others.count == 0 && !r->matcher->claims);
+	r->path_alone = r->matcher == NULL || r->matcher->others.count == 0;
 	if (w != NULL && w->regex_match.len != 0)
 		r->rewrite_regex = compiled_rewrite(c, w);
 	/* Nothing but forwarding has to do with other origins (7.11). */
@@ -256,6 +257,36 @@ static const struct path_index *make_index(struct route_compiler *c, const struc
 	index = path_index_create(c->arena, keys, l->count);
 	free(keys);
 	return index;
+}
+
+static size_t claim_conditions(const struct route_list *l, struct slice *keys)
+{
+	size_t count = 0;
+
+	for (uint32_t i = 0; i < l->count; i++) {
+		const struct route_match *m = l->items[i]->matcher;
+
+		for (size_t k = 0; m != NULL && m->claims && k < m->others.count; k++) {
+			if (m->others.items[k].subject != SUBJECT_CLAIM)
+				continue;
+			if (keys != NULL)
+				keys[count] = m->others.items[k].name;
+			count++;
+		}
+	}
+	return count;
+}
+
+static const struct claims_asked *claims_of(struct route_compiler *c, const struct route_list *l)
+{
+	size_t count = claim_conditions(l, NULL);
+	struct slice *keys;
+
+	if (count == 0)
+		return NULL;
+	keys = arena_array(c->arena, struct slice, count);
+	claim_conditions(l, keys);
+	return claims_asked_create(c->arena, keys, count);
 }
 
 static uint32_t routes_in(const struct virtual_host_plan *p)
@@ -306,6 +337,7 @@ static struct route_list *make_list(struct route_compiler *c, const struct virtu
 				}
 			}
 	l->index = make_index(c, l);
+	l->claims = claims_of(c, l);
 	return l;
 }
 
@@ -446,6 +478,19 @@ const struct route *virtual_host_match(const struct virtual_host *vh, const stru
 		return match_in_order(&vh->routes, &view);
 	path_index_find(vh->routes.index, view.path, try_candidates, &s);
 	return s.best != UINT32_MAX ? vh->routes.items[s.best] : NULL;
+}
+
+const struct claims_asked *virtual_host_claims(const struct virtual_host *vh)
+{
+	return vh->routes.claims;
+}
+
+bool virtual_host_depends_on_claims(const struct virtual_host *vh, const struct route_input *in)
+{
+	const struct route_input for_some_token = { in->request, in->arena, &claims_assumed };
+	const struct route *r = vh->routes.claims != NULL ? virtual_host_match(vh, &for_some_token) : NULL;
+
+	return r != NULL && r->matcher != NULL && r->matcher->claims;
 }
 
 const struct route_target *route_draw(const struct route *r, uint64_t random)

@@ -127,7 +127,7 @@ static inline struct message *route_case_request(struct route_case *c, const cha
 
 static inline const struct route *route_case_match(struct route_case *c, const struct message *request)
 {
-	const struct route_input in = { request, c->arena };
+	const struct route_input in = { .request = request, .arena = c->arena };
 	const struct virtual_host *vh = route_table_find(c->table, SLICE("a.com"));
 
 	assert_non_null(vh);

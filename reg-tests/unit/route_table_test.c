@@ -308,7 +308,7 @@ static void blocks_are_concatenated_and_catch_alls_go_last(void **state)
 		vh = route_table_find(t, SLICE("d.com"));
 		assert_int_equal(virtual_host_routes(vh, &routes), 0);
 		assert_null(virtual_host_match(vh, &(struct route_input){
-			route_case_request(&one, "GET /", NULL), one.arena }));
+			.request = route_case_request(&one, "GET /", NULL), .arena = one.arena }));
 		assert_null(route_table_find(t, SLICE("e.com")));
 		route_compiler_free(&compiler);
 	}
@@ -346,7 +346,7 @@ static double ns_per_lookup(const struct route_table *t, struct route_case *c, s
 		const struct message *m = requests[i % MESSAGES];
 		const struct virtual_host *vh = route_table_find(t, m->authority);
 
-		found += virtual_host_match(vh, &(struct route_input){ m, c->arena }) != NULL;
+		found += virtual_host_match(vh, &(struct route_input){ .request = m, .arena = c->arena }) != NULL;
 	}
 	assert_int_equal(found, LOOKUPS);
 	return (double)(cpu_us() - start) * 1000 / LOOKUPS;

@@ -32,7 +32,7 @@ static struct message *request(struct loaded *l, const char *host, const char *p
 static const struct route *route_at(struct loaded *l, const struct chain *c, const char *host, const char *path)
 {
 	const struct virtual_host *vh = c != NULL ? route_table_find(c->routes, slice_of(host)) : NULL;
-	const struct route_input in = { request(l, host, path), l->arena };
+	const struct route_input in = { .request = request(l, host, path), .arena = l->arena };
 
 	return vh != NULL ? virtual_host_match(vh, &in) : NULL;
 }
@@ -671,7 +671,7 @@ static void measure(size_t hosts, bool one_by_one)
 	assert_non_null(s);
 	for (size_t i = 0; i < LOOKUPS; i++) {
 		struct message m = { .method = SLICE("GET"), .scheme = SLICE("http"), .path = SLICE("/svc7/items?id=1") };
-		const struct route_input in = { &m, a };
+		const struct route_input in = { .request = &m, .arena = a };
 		char host[64];
 
 		m.authority = slice_make(host, (size_t)snprintf(host, sizeof(host), "host%zu.example", i * 7919 % hosts));

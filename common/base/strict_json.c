@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * strict_json.c - see strict_json.h. */
-#include "spoa/strict_json.h"
+#include "sallyport/strict_json.h"
 
 /* Counts brackets outside of strings. What is no JSON at all is left to the parser. */
 static bool is_shallow(struct slice text, unsigned depth_max)

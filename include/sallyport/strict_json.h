@@ -5,8 +5,8 @@
  * One value and nothing behind it; a member named twice, NUL characters, bytes that are no UTF-8
  * and nesting beyond `depth_max` are refused (spec/request-authentication.md 5.2, hardening.md
  * T-144). Integers beyond 63 bits are read as reals. */
-#ifndef SALLYPORT_SPOA_STRICT_JSON_H
-#define SALLYPORT_SPOA_STRICT_JSON_H
+#ifndef SALLYPORT_STRICT_JSON_H
+#define SALLYPORT_STRICT_JSON_H
 
 #include <jansson.h>
 
