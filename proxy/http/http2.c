@@ -184,6 +184,7 @@ void http2_let_go(struct http2_stream *s)
 	drop_input(s);
 	s->stalled_ms = 0;
 	s->late_trailers = NULL;
+	s->unasked = NULL;
 	if (s->ended && !s->end_sent && !s->closed)
 		http2_wait_for_room(s);	/* its last frames are still to leave */
 	if (h->codec.is_server && s->end_sent && !s->input_ended)
@@ -209,6 +210,12 @@ void http2_reset(struct http2_stream *s, uint32_t code, enum reset_reason why, c
 
 /* ---- how connections end ---- */
 
+/* Client: has all come that the owner waits for? In a tunnel, has all left as well? */
+static bool is_complete(const struct http2_stream *s)
+{
+	return s->input_ended && (!s->tunnel || s->end_sent);
+}
+
 static void fail_streams(struct http2 *h, enum reset_reason why, const char *detail)
 {
 	struct http2_stream *s, *next;
@@ -217,7 +224,7 @@ static void fail_streams(struct http2 *h, enum reset_reason why, const char *det
 		s->held++;
 		http2_forget(s);
 		/* A response that came whole is still for its owner to take, if only the bytes end. */
-		if (!h->ending || !s->input_ended)
+		if (!h->ending || !is_complete(s))
 			tell_reset(s, why, detail);
 		next = LIST_NEXT(s, link);
 		s->held--;
@@ -500,7 +507,7 @@ static void offer(struct http2_stream *s)
 	s->held++;
 	s->stream.events->on_end(s->stream.owner, s->trailers);
 	s->held--;
-	if (!h->codec.is_server || (s->tunnel && s->ended && s->owned))
+	if (s->tunnel ? s->ended && s->owned : !h->codec.is_server)
 		http2_let_go(s);
 }
 
@@ -655,7 +662,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 	http2_watch_close(h, s);
 	http2_forget(s);
 	if (!h->codec.is_server) {
-		if (s->owned && !s->input_ended)
+		if (s->owned && !is_complete(s))
 			tell_reset(s, close_reason(s, code), NULL);
 		else
 			http2_release(s);

@@ -60,6 +60,17 @@ static struct http2_stream *begin(struct http2 *h, struct http2_stream *known, i
 	return known;
 }
 
+static void ask_late(struct http2 *h)
+{
+	struct http2_stream *s;
+
+	LIST_FOREACH(s, &h->streams, link)
+		if (s->unasked != NULL) {	/* the only one: STREAMS_BEFORE_SETTINGS */
+			http2_ask_upgrade(s);
+			return;
+		}
+}
+
 static void on_frame(struct http2 *h, const nghttp2_frame *frame)
 {
 	if (frame->hd.type == NGHTTP2_PUSH_PROMISE) {	/* we said that we want none */
@@ -67,6 +78,7 @@ static void on_frame(struct http2 *h, const nghttp2_frame *frame)
 	} else if (frame->hd.type == NGHTTP2_SETTINGS && !(frame->hd.flags & NGHTTP2_FLAG_ACK)) {
 		h->settled = h->heard = true;
 		h->room_due = true;
+		ask_late(h);
 	}
 }
 

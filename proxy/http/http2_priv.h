@@ -69,12 +69,14 @@ struct http2_stream {
 	uint64_t received;		/* bytes of DATA */
 	bool head_told, input_ended, end_told;
 
-	/* server: an extended CONNECT (RFC 8441) */
+	bool tunnel;			/* of an extended CONNECT (RFC 8441): each direction ends by itself */
+	/* server: one of those */
 	struct slice protocol;		/* of :protocol; absent: it is none */
 	bool held_back;			/* its bytes are nobody's before the head of status 101 */
 	bool deaf;			/* or ever: another status was the answer */
-	bool tunnel;			/* each direction ends by itself */
 	/* client */
+	bool upgrade;			/* another one: 2xx grants it */
+	const struct message *unasked;	/* whose head waits for the server's SETTINGS; or NULL */
 	bool head_request;		/* the response has no body, */
 	bool bodyless;			/* or for another reason */
 	uint32_t interim_count;
@@ -270,6 +272,8 @@ size_t http2_send_data(struct codec_stream *cs, struct slice bytes);
 void http2_send_end(struct codec_stream *cs, const struct headers *trailers);
 /* The head of the request has left. */
 void http2_head_left(struct http2_stream *s);
+/* The server's SETTINGS have come, for which a request to upgrade waited. */
+void http2_ask_upgrade(struct http2_stream *s);
 /* The library's callback for the payload of a DATA frame. */
 int http2_write_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t length,
 		     nghttp2_data_source *source, void *arg);

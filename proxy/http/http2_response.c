@@ -91,11 +91,25 @@ static void check_response(struct http2_stream *s, bool end)
 	if (m->status < 200 || m->status == 204)
 		check_bodyless(s);
 	s->bodyless = s->head_request || m->status == 204 || m->status == 304;
-	if (end && !s->bodyless && m->framing == FRAMING_LENGTH && m->content_length > 0)
+	if (end && !s->bodyless && !(s->upgrade && m->status / 100 == 2) && m->framing == FRAMING_LENGTH && m->content_length > 0)
 		http2_found(s, HTTP2_STREAM_FAULT);
 	if (!end && !s->bodyless && m->status >= 200 && m->framing == FRAMING_NONE)
 		m->framing = FRAMING_CHUNKED;
 	m->head_bytes = s->block_bytes;
+}
+
+/* Shown as the upgrade that it would be on HTTP/1.1 (codec.h). From here on each direction ends by itself. */
+static void grant(struct http2_stream *s)
+{
+	struct message *m = s->message;
+
+	m->status = 101;
+	m->upgrade = true;
+	m->framing = FRAMING_NONE;
+	headers_remove_id(&m->headers, HEADER_CONTENT_LENGTH);
+	s->bodyless = false;
+	s->tunnel = s->head_told = true;
+	s->stream.events->on_head(s->stream.owner, m, false);
 }
 
 /* 100, 102-104 are for the owner; others say nothing that anyone knows. */
@@ -123,6 +137,10 @@ void http2_end_response(struct http2_stream *s, bool end)
 	}
 	if (m->status < 200) {
 		take_interim(s);
+		return;
+	}
+	if (s->upgrade && m->status / 100 == 2) {
+		grant(s);
 		return;
 	}
 	s->head_told = true;

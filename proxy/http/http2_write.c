@@ -9,7 +9,7 @@
 #include "sallyport/log.h"
 
 #define LENGTH_DIGITS_MAX	20
-#define REQUEST_FIELDS_SPARE	5u	/* pseudo-header fields and the length */
+#define REQUEST_FIELDS_SPARE	6u	/* pseudo-header fields and the length */
 
 static nghttp2_nv nv_of(struct slice name, struct slice value)
 {
@@ -38,7 +38,7 @@ static bool is_left_out(const struct http2_stream *s, const struct header *f)
 {
 	if (s->stream.codec->is_server)
 		return is_own(f->id);
-	return is_own(f->id) || f->id == HEADER_HOST ||
+	return is_own(f->id) || f->id == HEADER_HOST || (s->upgrade && f->id == HEADER_SEC_WEBSOCKET_KEY) ||
 	       (f->id == HEADER_TE && !slice_eq_nocase(f->value, SLICE("trailers")));
 }
 
@@ -133,7 +133,9 @@ static size_t add_request_fields(struct http2_stream *s, nghttp2_nv *to, const s
 {
 	size_t count = 0;
 
-	to[count++] = nv_of(SLICE(":method"), m->method);
+	to[count++] = nv_of(SLICE(":method"), m->upgrade ? SLICE("CONNECT") : m->method);
+	if (m->upgrade)
+		to[count++] = nv_of(SLICE(":protocol"), headers_value(&m->headers, HEADER_UPGRADE));
 	to[count++] = nv_of(SLICE(":scheme"), m->scheme);
 	to[count++] = nv_of(SLICE(":authority"), m->authority);
 	to[count++] = nv_of(SLICE(":path"), m->path);
@@ -143,21 +145,20 @@ static size_t add_request_fields(struct http2_stream *s, nghttp2_nv *to, const s
 	return count + add_fields(s, to + count, &m->headers);
 }
 
-static void send_request(struct http2_stream *s, const struct message *m, bool end)
+/* The library never hears of it. */
+static void give_up_request(struct http2_stream *s, enum reset_reason why, const char *detail)
+{
+	http2_forget(s);
+	http2_reset(s, NGHTTP2_CANCEL, why, detail);
+}
+
+static void submit_request(struct http2_stream *s, const struct message *m, bool end)
 {
 	const nghttp2_data_provider provider = { .source.ptr = s, .read_callback = read_data };
 	char length[LENGTH_DIGITS_MAX + 1];
 	nghttp2_nv *fields;
 	size_t count;
 
-	if (!s->owned || s->head_sent)
-		return;
-	if (!line_is_safe(m)) {
-		s->stream.codec->unsafe_fields++;
-		http2_forget(s);
-		http2_reset(s, NGHTTP2_CANCEL, RESET_PROTOCOL_ERROR, "http2.unsafe_request_line");
-		return;
-	}
 	s->head_sent = true;
 	s->swallow = s->ended = end;
 	s->head_request = slice_eq(m->method, SLICE("HEAD"));
@@ -165,12 +166,41 @@ static void send_request(struct http2_stream *s, const struct message *m, bool e
 	fields = arena_alloc(s->stream.arena, (m->headers.count + REQUEST_FIELDS_SPARE) * sizeof(*fields));
 	count = add_request_fields(s, fields, m, length);
 	s->id = nghttp2_submit_request(http2_of(s)->session, NULL, fields, count, end ? NULL : &provider, s);
-	if (s->id > 0) {
+	if (s->id > 0)
 		s->closed = false;
-	} else {
-		http2_forget(s);
-		http2_reset(s, NGHTTP2_CANCEL, RESET_LOCAL_REFUSED, NULL);
+	else
+		give_up_request(s, RESET_LOCAL_REFUSED, NULL);
+}
+
+/* Of a server that does not say that it knows how, nobody asks it (RFC 8441 3). */
+void http2_ask_upgrade(struct http2_stream *s)
+{
+	const struct message *m = s->unasked;
+
+	s->unasked = NULL;
+	if (nghttp2_session_get_remote_settings(http2_of(s)->session, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL) == 1)
+		submit_request(s, m, false);
+	else
+		give_up_request(s, RESET_LOCAL_RESET, "http2.extended_connect_not_offered");
+}
+
+static void send_request(struct http2_stream *s, const struct message *m, bool end)
+{
+	if (!s->owned || s->head_sent || s->unasked != NULL)
+		return;
+	if (!line_is_safe(m)) {
+		s->stream.codec->unsafe_fields++;
+		give_up_request(s, RESET_PROTOCOL_ERROR, "http2.unsafe_request_line");
+		return;
 	}
+	s->upgrade = m->upgrade;
+	if (!m->upgrade) {
+		submit_request(s, m, end);
+		return;
+	}
+	s->unasked = message_copy(m, s->stream.arena);
+	if (http2_of(s)->settled)
+		http2_ask_upgrade(s);
 }
 
 void http2_head_left(struct http2_stream *s)
@@ -373,7 +403,7 @@ void http2_send_end(struct codec_stream *cs, const struct headers *trailers)
 	if (!s->swallow && !s->closed && !(s->early_end && s->output_left == 0))
 		submit_end(s, trailers);
 	s->ended |= s->late_trailers == NULL;
-	if (cs->codec->is_server && !(s->tunnel && !s->end_told))
+	if (s->tunnel ? s->end_told : cs->codec->is_server)
 		http2_let_go(s);
 	http2_run_output(h);
 }

@@ -139,20 +139,8 @@ static enum upstream_protocol protocol_of(const struct stream *s)
 	return s->request->version == HTTP_2 ? UPSTREAM_HTTP2 : UPSTREAM_HTTP1;
 }
 
-/* WebSocket over HTTP/2 has to be offered by the upstream (spec/http.md 11): none is asked yet. */
-static bool may_upgrade(struct stream *s)
-{
-	if (!s->request->upgrade || protocol_of(s) == UPSTREAM_HTTP1)
-		return true;
-	count_up(&s->server->counters.upstream_failures, 1);
-	stream_answer(s, &(struct local_reply){ .status = 503, .details = "upgrade_failed" });
-	return false;
-}
-
 void stream_pick(struct stream *s)
 {
-	if (!may_upgrade(s))
-		return;
 	s->endpoint = cluster_pick(s->target->cluster, worker_of(s), s->tried, s->tried_count);
 	if (s->endpoint == NULL) {
 		count_up(&s->server->counters.upstream_failures, 1);

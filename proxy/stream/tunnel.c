@@ -4,7 +4,7 @@
  * either side, and the bytes that flow once the upstream has granted it (spec/http.md 11).
  *
  * WebSocket is the one protocol, as in Istio. A client on HTTP/2 sends no key, one on HTTP/1 does
- * (RFC 8441 5): where both sides differ, the key is made and the answer to it checked here. */
+ * (RFC 8441 5): where both sides differ, the key is made, or the answer to it, here. */
 #include "proxy/http/websocket.h"
 #include "proxy/stream/stream_priv.h"
 

@@ -18,7 +18,8 @@ struct request {
 	struct message *head;
 	uint64_t taken;
 	size_t unsent;
-	bool uploads;
+	bool uploads, upgrades;
+	bool tunnel, sent_end, got_end;
 };
 
 static struct worker *worker;
@@ -36,15 +37,19 @@ static void on_head(void *owner, struct message *m, bool end)
 {
 	struct request *q = owner;
 
-	must(m->status >= 100 && m->status <= 999 && m->status != 101);
+	must(m->status >= 100 && m->status <= 999);
 	must(q->head == NULL);
-	if (m->status < 200) {
+	q->tunnel = m->status == 101;
+	must(!q->tunnel || (q->upgrades && !end));
+	if (m->status < 200 && !q->tunnel) {
 		must(!end);
 		return;
 	}
 	q->head = m;
 	if (end)
 		over(q);
+	else if (q->tunnel)
+		q->unsent = UPLOAD_BYTES;
 }
 
 static size_t on_data(void *owner, struct slice bytes)
@@ -66,7 +71,10 @@ static void on_end(void *owner, struct headers *trailers)
 	/* The first of four asks for HEAD. */
 	must(q->head->framing != FRAMING_LENGTH || q->taken == q->head->content_length ||
 	     (q - requests) % 4 == 0 || q->head->status == 304);
-	over(q);
+	must(!q->got_end);
+	q->got_end = true;
+	if (!q->tunnel || q->sent_end)
+		over(q);
 }
 
 static void on_reset(void *owner, enum reset_reason why, const char *detail)
@@ -80,8 +88,14 @@ static void go_on(struct request *q)
 	if (q->cs == NULL || q->unsent == 0)
 		return;
 	q->unsent -= codec_send_data(q->cs, slice_make(upload, q->unsent));
-	if (q->unsent == 0 && q->cs != NULL)
-		codec_send_end(q->cs, NULL);
+	if (q->unsent == 0 && q->cs != NULL) {
+		struct codec_stream *cs = q->cs;
+
+		q->sent_end = true;
+		if (q->tunnel && q->got_end)
+			over(q);
+		codec_send_end(cs, NULL);
+	}
 }
 
 static void on_writable(void *owner)
@@ -99,14 +113,18 @@ static void open_request(struct codec *c)
 	struct message m = { .method = count % 4 == 0 ? SLICE("HEAD") : SLICE("POST"), .scheme = SLICE("http"),
 			     .authority = SLICE("a.test"), .path = SLICE("/"), .version = HTTP_1_1 };
 
-	*q = (struct request){ .arena = arena_create(1024), .uploads = count % 4 == 1 };
+	*q = (struct request){ .arena = arena_create(1024), .uploads = count % 4 == 1,
+				.upgrades = count % 4 == 2 };
 	q->unsent = q->uploads ? UPLOAD_BYTES : 0;
 	count++;
 	headers_init(&m.headers, q->arena, 2);
+	m.upgrade = q->upgrades;
+	if (q->upgrades)
+		headers_add_id(&m.headers, HEADER_UPGRADE, SLICE("websocket"));
 	m.framing = q->uploads ? FRAMING_CHUNKED : FRAMING_NONE;
 	q->cs = c->ops->open(c, q, &stream_events, q->arena);
 	must(q->cs != NULL);
-	codec_send_head(q->cs, &m, !q->uploads);
+	codec_send_head(q->cs, &m, !q->uploads && !q->upgrades);
 	go_on(q);
 }
 
@@ -167,7 +185,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	count = 0;
 	c = http2_client(&t, &settings, &codec_events, NULL, 100);
 	open_request(c);
-	feed(&t, c, slice_make("\0\0\0\4\0\0\0\0\0\0\0\0\4\1\0\0\0\0", 18));	/* SETTINGS and their ACK */
+	/* SETTINGS, with extended CONNECT, and the ACK of ours */
+	feed(&t, c, slice_make("\0\0\6\4\0\0\0\0\0\0\10\0\0\0\1\0\0\0\4\1\0\0\0\0", 24));
 	while (rest.len > 0) {		/* pieces of 1 to 255 bytes, their length out of the input */
 		size_t piece = 1 + (uint8_t)rest.at[0] % 255;
 

@@ -141,6 +141,25 @@ static struct request *request_with(struct rig *r, const char *method, size_t bo
 	return q;
 }
 
+/* Asks for a WebSocket. */
+static struct request *request_upgrade(struct rig *r)
+{
+	struct request *q = &r->requests[r->count];
+	struct message m = { .method = SLICE("GET"), .scheme = SLICE("http"), .authority = SLICE("a.test"),
+			     .path = SLICE("/x"), .version = HTTP_1_1, .upgrade = true };
+
+	*q = (struct request){ .rig = r, .number = r->count++, .arena = arena_create(0) };
+	headers_init(&m.headers, q->arena, 4);
+	headers_add(&m.headers, SLICE("connection"), SLICE("Upgrade"));
+	headers_add(&m.headers, SLICE("upgrade"), SLICE("websocket"));
+	headers_add(&m.headers, SLICE("sec-websocket-key"), SLICE("AAAAAAAAAAAAAAAAAAAAAA=="));
+	headers_add(&m.headers, SLICE("sec-websocket-version"), SLICE("13"));
+	q->cs = r->codec->ops->open(r->codec, q, &stream_events, q->arena);
+	assert_non_null(q->cs);
+	codec_send_head(q->cs, &m, false);
+	return q;
+}
+
 static struct request *request(struct rig *r)
 {
 	return request_with(r, "GET", 0, NULL);
@@ -990,6 +1009,76 @@ static void test_first_frame(void **state)
 	close_rig(&rig);
 }
 
+/* ---- extended CONNECT (RFC 8441) ---- */
+
+#define ASKED(id)	"headers " id " | :method: CONNECT | :protocol: websocket | :scheme: http | " \
+			":authority: a.test | :path: /x | sec-websocket-version: 13\n"
+
+static void test_upgrade(void **state)
+{
+	struct codec_stream *cs;
+
+	(void)state;
+	open_rig(&rig);
+	setting(&rig, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1);
+	sent(&rig);
+	cs = request_upgrade(&rig)->cs;
+	assert_string_equal(sent(&rig), ASKED("1"));
+	headers(&rig, 1, false, FIELDS(":status: 200", "content-length: 3"));
+	data(&rig, 1, false, 5);
+	assert_string_equal(events(&rig), "0 101\n0 data 5\n");
+	assert_int_equal(codec_send_data(cs, slice_make(upload, 7)), 7);
+	assert_string_equal(sent(&rig), "data 1 7\n");
+	/* Its end is not ours. */
+	data(&rig, 1, true, 2);
+	assert_string_equal(events(&rig), "0 101\n0 data 5\n0 data 2\n0 end\n");
+	assert_int_equal(codec_send_data(cs, slice_make(upload, 3)), 3);
+	assert_int_equal(rig.idle, 0);
+	codec_send_end(cs, NULL);
+	assert_string_equal(sent(&rig), "data 1 3\ndata 1 0 end\n");
+	assert_int_equal(rig.idle, 1);
+	close_rig(&rig);
+}
+
+/* Before the server's SETTINGS nobody knows whether it may be asked. */
+static void test_upgrade_waits_for_settings(void **state)
+{
+	(void)state;
+	open_with(&rig, UINT32_MAX);
+	request_upgrade(&rig);
+	assert_null(strstr(sent(&rig), "headers"));
+	setting(&rig, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1);
+	assert_non_null(strstr(sent(&rig), ASKED("1")));
+	headers(&rig, 1, false, FIELDS(":status: 403", "content-length: 2"));
+	data(&rig, 1, true, 2);
+	assert_string_equal(events(&rig), "0 403 length=2 | content-length: 2\n0 data 2\n0 end\n");
+	assert_string_equal(sent(&rig), "reset 1 8\n");
+	close_rig(&rig);
+}
+
+static void test_upgrade_is_not_offered(void **state)
+{
+	(void)state;
+	open_with(&rig, UINT32_MAX);
+	request_upgrade(&rig);
+	settle(&rig);
+	assert_null(strstr(sent(&rig), "headers"));
+	request_upgrade(&rig);
+	assert_string_equal(sent(&rig), "");
+	assert_string_equal(events(&rig), "0 reset local reset http2.extended_connect_not_offered\n"
+			    "1 reset local reset http2.extended_connect_not_offered\n");
+	assert_int_equal(rig.idle, 2);
+	/* One that is given up while it waits was never sent. */
+	close_rig(&rig);
+	open_with(&rig, UINT32_MAX);
+	codec_reset(request_upgrade(&rig)->cs, RESET_LOCAL_RESET);
+	rig.requests[0].cs = NULL;
+	setting(&rig, NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1);
+	assert_null(strstr(sent(&rig), "headers"));
+	assert_int_equal(rig.idle, 1);
+	close_rig(&rig);
+}
+
 static int make_worker(void **state)
 {
 	(void)state;
@@ -1031,6 +1120,9 @@ int main(void)
 		cmocka_unit_test(test_early_response),
 		cmocka_unit_test(test_local_reset),
 		cmocka_unit_test(test_first_frame),
+		cmocka_unit_test(test_upgrade),
+		cmocka_unit_test(test_upgrade_waits_for_settings),
+		cmocka_unit_test(test_upgrade_is_not_offered),
 	};
 
 	return cmocka_run_group_tests_name("http2_client", tests, make_worker, free_worker);
