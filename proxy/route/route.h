@@ -29,6 +29,13 @@ struct route_target {
 	const struct headers_policy *headers;	/* of the destination; may be empty */
 };
 
+/* Somebody else who gets a copy of requests (7.10). */
+struct route_mirror {
+	const struct cluster *cluster;		/* NULL: no such service, port or subset: no copy */
+	struct slice cluster_name;		/* also when the cluster is missing */
+	uint32_t per_million;			/* of the requests */
+};
+
 struct route_match;		/* a match item, compiled */
 struct regex;
 
@@ -42,6 +49,8 @@ struct route {
 	const struct route_match *matcher;	/* NULL: matches all */
 	LIST(struct route_target) targets;	/* ROUTE_FORWARD; those of weight 0 removed */
 	int64_t timeout_ms;			/* 0: none */
+	const struct http_fault *fault;		/* ROUTE_FORWARD; NULL: none */
+	const struct route_mirror *mirrors;	/* ROUTE_FORWARD; mirror_count of them; NULL: none */
 	struct slice name;			/* "name.matchName" forms; absent: unnamed */
 	struct route_target only;		/* what targets.items points to where one was written */
 
@@ -50,6 +59,7 @@ struct route {
 	const struct http_match *match;		/* NULL: matches all */
 	uint64_t weight_sum;
 	uint32_t index;				/* in its virtual host, after ordering */
+	uint32_t mirror_count;
 	bool fused_headers;			/* one destination was written: 7.6 precedence */
 	const struct regex *rewrite_regex;	/* of uriRegexRewrite; NULL: none */
 	const struct cors *cors;		/* ROUTE_FORWARD; NULL: no corsPolicy */
@@ -88,6 +98,12 @@ void route_table_visit(const struct route_table *t,
 
 /* Weighted draw; NULL never for ROUTE_FORWARD with at least one target. */
 const struct route_target *route_draw(const struct route *r, uint64_t random);
+
+/* Is this request of those that a share of all is meant for? */
+static inline bool share_is_drawn(uint32_t per_million, uint64_t random)
+{
+	return random % PER_MILLION < per_million;
+}
 
 /* ROUTE_REDIRECT: status and location (7.2). `server_port`, `server_tls`: of the Gateway server. */
 struct slice route_redirect_location(const struct route *r, const struct message *request,

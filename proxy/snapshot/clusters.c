@@ -394,6 +394,7 @@ static void follow_alias(struct service_registry *r, struct wanted *w)
 
 #define ANSWERED_503	"its requests are answered 503"
 #define IS_CLOSED	"its connections are closed"
+#define GETS_NO_COPY	"no copies of requests are sent there"
 
 static void warn_once(struct service_registry *r, const struct wanted *w, const struct meta *document,
 		      const char *why, const char *answer)
@@ -446,6 +447,13 @@ struct cluster *service_registry_cluster(struct service_registry *r, const struc
 					 struct slice *name)
 {
 	return find_cluster(r, to, document, server_port, ANSWERED_503, name);
+}
+
+struct cluster *service_registry_mirror_cluster(struct service_registry *r, const struct destination *to,
+						const struct meta *document, uint32_t server_port,
+						struct slice *name)
+{
+	return find_cluster(r, to, document, server_port, GETS_NO_COPY, name);
 }
 
 struct cluster *service_registry_tcp_cluster(struct service_registry *r, const struct destination *to,

@@ -31,6 +31,11 @@ struct cluster *service_registry_cluster(struct service_registry *r, const struc
 					 const struct meta *document, uint32_t server_port,
 					 struct slice *name);
 
+/* Likewise for copies of requests, which nobody misses. */
+struct cluster *service_registry_mirror_cluster(struct service_registry *r, const struct destination *to,
+						const struct meta *document, uint32_t server_port,
+						struct slice *name);
+
 /* Likewise for a connection: there is nobody to answer 503 to. */
 struct cluster *service_registry_tcp_cluster(struct service_registry *r, const struct destination *to,
 					     const struct meta *document, uint32_t server_port,

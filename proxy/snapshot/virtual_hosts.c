@@ -85,6 +85,42 @@ static void add_targets(struct snapshot_builder *b, struct route *r, uint32_t nu
 			add_target(b, r, &source->route.items[i], number);
 }
 
+static void add_mirror(struct snapshot_builder *b, struct route *r, struct route_mirror *items,
+		       const struct destination *to, uint32_t per_million, uint32_t number)
+{
+	struct route_mirror *m = &items[r->mirror_count++];
+
+	m->cluster = service_registry_mirror_cluster(b->registry, to, r->service->meta, number, &m->cluster_name);
+	m->per_million = per_million;
+	r->mirrors = items;
+}
+
+/* `mirror` and `mirrors` exclude each other. */
+static void add_mirrors(struct snapshot_builder *b, struct route *r, uint32_t number)
+{
+	const struct http_route *source = r->source;
+	struct route_mirror *items;
+
+	if (source->mirror == NULL && source->mirrors.count == 0)
+		return;
+	items = arena_array(b->arena, struct route_mirror, source->mirrors.count + 1);
+	if (source->mirror != NULL)
+		add_mirror(b, r, items, source->mirror, http_route_mirror_share(source), number);
+	for (size_t i = 0; i < source->mirrors.count; i++) {
+		const struct mirror *m = &source->mirrors.items[i];
+
+		add_mirror(b, r, items, &m->destination,
+			   m->percentage.set ? m->percentage.per_million : PER_MILLION, number);
+	}
+}
+
+static void make_forward(struct snapshot_builder *b, struct route *r, uint32_t number)
+{
+	r->fault = r->source->fault;
+	add_targets(b, r, number);
+	add_mirrors(b, r, number);
+}
+
 /* False: nothing that can be served: a delegate, which is dropped as one whose child is missing (13). */
 static bool route_action_of(const struct http_route *source, enum route_action *out)
 {
@@ -114,7 +150,7 @@ static bool add_route(struct snapshot_builder *b, struct route_block *block, con
 	r->name = route_name(b->arena, source, m);
 	r->timeout_ms = source->timeout_ms;
 	if (r->action == ROUTE_FORWARD)
-		add_targets(b, r, f->number);
+		make_forward(b, r, f->number);
 	route_compile(b->s->compiler, r);
 	return r->catch_all;
 }

@@ -58,6 +58,8 @@ void stream_start_deadline(struct stream *s)
 
 void stream_start_timeout(struct stream *s)
 {
+	if (s->attempts == 0)	/* neither a verdict nor an injected delay is part of it */
+		return;
 	/* A request to upgrade is complete with its head; a tunnel has no end to wait for. */
 	bool complete = s->request->upgrade ? !s->tunnel : s->request_ended;
 
@@ -96,4 +98,5 @@ void stream_stop_deadlines(struct stream *s)
 
 	timer_cancel(w, &s->timeout);
 	timer_cancel(w, &s->deadline);
+	timer_cancel(w, &s->delay);
 }

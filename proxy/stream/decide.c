@@ -160,7 +160,8 @@ static void make_grpc(struct message *m, const struct local_reply *r)
 {
 	m->status = 200;
 	headers_add_id(&m->headers, HEADER_CONTENT_TYPE, SLICE("application/grpc"));
-	grpc_set_status(m, r->grpc_status != 0 ? r->grpc_status : grpc_status_of(r->status), r->body);
+	grpc_set_status(m, r->grpc_ok || r->grpc_status != 0 ? r->grpc_status : grpc_status_of(r->status),
+			r->body);
 	m->framing = FRAMING_NONE;
 }
 

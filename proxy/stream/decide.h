@@ -22,6 +22,7 @@
 struct local_reply {
 	unsigned status;
 	unsigned grpc_status;			/* in gRPC; 0: what `status` stands for there */
+	bool grpc_ok;				/* in gRPC 0, whatever `status` is */
 	struct slice body, content_type;	/* content_type absent: text/plain where there is a body */
 	const char *details;
 	uint32_t flags;				/* enum response_flag */

@@ -60,6 +60,8 @@ struct snapshot_use {
 	X(redirects, "redirects by route or httpsRedirect") \
 	X(direct_responses, "direct responses") \
 	X(cors_preflights, "CORS preflights answered") \
+	X(faults_delayed, "requests delayed by http[].fault") \
+	X(faults_aborted, "requests answered by http[].fault") \
 	X(upgrades, "requests upgraded (101)") \
 	X(upgrades_active, "upgraded requests in progress") \
 	X(upgrades_refused, "requests to upgrade to what is not served (403)") \

@@ -14,7 +14,8 @@ static const uint16_t may_follow[STREAM_STATE_COUNT] = {
 	[STREAM_HEAD]      = TO(ROUTE) | TO(ANSWER) | TO(DONE),
 	[STREAM_ROUTE]     = TO(AUTHORIZE) | TO(ACT) | TO(ANSWER) | TO(DONE),
 	[STREAM_AUTHORIZE] = TO(AUTHORIZE) | TO(ACT) | TO(ANSWER) | TO(DONE),
-	[STREAM_ACT]       = TO(PICK) | TO(ANSWER) | TO(DONE),
+	[STREAM_ACT]       = TO(DELAY) | TO(PICK) | TO(ANSWER) | TO(DONE),
+	[STREAM_DELAY]     = TO(PICK) | TO(ANSWER) | TO(DONE),
 	[STREAM_PICK]      = TO(CONNECT) | TO(ANSWER) | TO(DONE),
 	[STREAM_CONNECT]   = TO(FORWARD) | TO(BACKOFF) | TO(ANSWER) | TO(DONE),
 	[STREAM_FORWARD]   = TO(BACKOFF) | TO(ANSWER) | TO(DONE),
@@ -303,14 +304,12 @@ static void count_decision(struct server_counters *c, enum decision how)
 	}
 }
 
-void stream_act(struct stream *s)
+void stream_carry_out(struct stream *s)
 {
 	struct choice c = choice_of(s);
 	struct local_reply reply;
-	enum decision how;
+	enum decision how = decide(&c, s->use->snapshot, s->request, s->arena, &reply);
 
-	stream_enter(s, STREAM_ACT);
-	how = decide(&c, s->use->snapshot, s->request, s->arena, &reply);
 	count_decision(&s->server->counters, how);
 	if (how != DECISION_FORWARD) {
 		stream_answer(s, &reply);
@@ -320,6 +319,15 @@ void stream_act(struct stream *s)
 		stream_web_translate(s);
 	stream_enter(s, STREAM_PICK);
 	stream_pick(s);
+}
+
+void stream_act(struct stream *s)
+{
+	stream_enter(s, STREAM_ACT);
+	if (s->route != NULL && s->route->fault != NULL)
+		stream_inject(s);
+	else
+		stream_carry_out(s);
 }
 
 static size_t on_request_data(void *owner, struct slice bytes)

@@ -15,6 +15,7 @@
 	X(ROUTE)	/* virtual host and route */ \
 	X(AUTHORIZE)	/* waiting for the agent's verdict, where policies reach the request */ \
 	X(ACT)		/* the verdict is in (or none was needed): redirect, direct response, or forward */ \
+	X(DELAY)	/* held by http[].fault */ \
 	X(PICK)		/* an endpoint of the cluster */ \
 	X(CONNECT)	/* waiting for a connection */ \
 	X(FORWARD)	/* request and response flow */ \
@@ -77,6 +78,7 @@ struct stream {
 	struct timer timeout;			/* of the route, from the end of the request */
 	struct timer deadline;			/* of the client: grpc-timeout, from its beginning */
 	struct timer backoff;			/* before the next attempt */
+	struct timer delay;			/* of http[].fault */
 	struct timer idle;
 	struct exchange x;
 };
@@ -93,6 +95,12 @@ void stream_details(struct stream *s, const char *details);
 void stream_act(struct stream *s);
 /* stream.c: chooses route and target from the request as it is now; its host stays. */
 void stream_choose(struct stream *s);
+
+/* stream.c: does what is decided of the request: most are forwarded. */
+void stream_carry_out(struct stream *s);
+
+/* fault.c: what http[].fault of the route says, then on to stream_carry_out(). */
+void stream_inject(struct stream *s);
 
 /* authorize.c: asks when policies reach the request, else goes on to stream_act(). */
 void stream_authorize(struct stream *s);

@@ -517,6 +517,50 @@ static void routes_carry_what_they_need(void **state)
 	unload(&l);
 }
 
+static void routes_know_their_faults_and_mirrors(void **state)
+{
+	const struct route *r;
+	struct loaded l;
+
+	(void)state;
+	load(&l, BASE ENTRY("c", 9000) GW_ANY VS("v", "[a.com]",
+	     "  - match: [{uri: {prefix: /one}}]\n    route: [{destination: {host: b.local}}]\n"
+	     "    mirror: {host: c.local, port: {number: 9000}}\n    mirrorPercent: 3\n"
+	     "  - match: [{uri: {prefix: /two}}]\n    route: [{destination: {host: b.local}}]\n"
+	     "    mirrors: [{destination: {host: none.local}}, {destination: {host: c.local}, percentage: {value: 0.5}}]\n"
+	     "  - match: [{uri: {prefix: /fault}}]\n    route: [{destination: {host: b.local}}]\n"
+	     "    fault: {abort: {httpStatus: 500, percentage: {value: 100}}}\n" TO("b")));
+	r = route_at(&l, listener(&l, 80)->plain, "a.com", "/one");
+	assert_int_equal(r->mirror_count, 1);
+	assert_ptr_equal(r->mirrors[0].cluster, snapshot_find_cluster(l.s, SLICE("outbound|9000||c.local")));
+	assert_int_equal(r->mirrors[0].per_million, 30000);
+	r = route_at(&l, listener(&l, 80)->plain, "a.com", "/two");
+	assert_int_equal(r->mirror_count, 2);
+	assert_null(r->mirrors[0].cluster);
+	assert_true(slice_eq(r->mirrors[0].cluster_name, SLICE("outbound|80||none.local")));
+	assert_int_equal(r->mirrors[0].per_million, PER_MILLION);
+	assert_non_null(r->mirrors[1].cluster);
+	assert_int_equal(r->mirrors[1].per_million, 5000);
+	assert_told(&l, "destination none.local: host none.local: no ServiceEntry or Service that this proxy sees "
+		    "declares it; no copies of requests are sent there");
+	r = route_at(&l, listener(&l, 80)->plain, "a.com", "/fault");
+	assert_int_equal(r->fault->abort_status, 500);
+	r = route_at(&l, listener(&l, 80)->plain, "a.com", "/");
+	assert_true(r->fault == NULL && r->mirrors == NULL);
+	unload(&l);
+}
+
+static void shares_are_drawn_as_written(void **state)
+{
+	(void)state;
+	for (uint64_t i = 0; i < 2 * PER_MILLION; i += 999) {
+		assert_false(share_is_drawn(0, i));
+		assert_true(share_is_drawn(PER_MILLION, i));
+		assert_int_equal(share_is_drawn(5000, i), i % PER_MILLION < 5000);
+	}
+	assert_true(share_is_drawn(1, UINT64_MAX - UINT64_MAX % PER_MILLION));
+}
+
 static void references_keep_a_snapshot(void **state)
 {
 	struct snapshot *second, *none = NULL;
@@ -711,6 +755,8 @@ int main(void)
 		cmocka_unit_test(good_documents_are_left_in_peace),
 		cmocka_unit_test(policies_reach_the_gateway_by_namespace_and_labels),
 		cmocka_unit_test(routes_carry_what_they_need),
+		cmocka_unit_test(routes_know_their_faults_and_mirrors),
+		cmocka_unit_test(shares_are_drawn_as_written),
 		cmocka_unit_test(references_keep_a_snapshot),
 		cmocka_unit_test(a_failed_build_says_why),
 		cmocka_unit_test(hosts_in_common_are_those_of_the_definition),
