@@ -57,13 +57,14 @@ void stream_answer(struct stream *s, const struct local_reply *r)
 	if (s->web != NULL && r->grpc_status != 0)
 		grpc_set_status(m, r->grpc_status, NO_SLICE);
 	stream_set_verdict_headers(s, m);
+	/* The route's formats may ask for them. */
+	s->x.response_code = m->status;
+	s->x.local_reply_body = r->body;
+	s->x.response = m;
 	if (!r->plain && s->route != NULL) {
 		route_apply_response(s->route, s->target, m, &s->x, s->arena);
 		stream_cors_apply(s, m, r);
 	}
-	s->x.response_code = m->status;
-	s->x.local_reply_body = r->body;
-	s->x.response = m;
 	s->response_started = true;
 	s->x.first_byte_sent_us = worker_now_us(s->server->worker);
 	if (!has_body(s, m)) {
