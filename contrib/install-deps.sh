@@ -9,7 +9,7 @@ build='gcc libc6-dev make pkg-config libevent-dev libssl-dev libyaml-dev libnght
 libjansson-dev libcurl4-openssl-dev libprotobuf-c-dev protobuf-c-compiler libpcre2-dev libxxhash-dev
 uthash-dev libsystemd-dev'
 tests='varnish libcmocka-dev curl openssl nghttp2-client nghttp2-server haproxy nginx-light libnginx-mod-stream wrk jq python3 python3-grpcio clang libclang-rt-14-dev
-postgresql redis-server redis-tools procps iproute2 python3-websockets chromium'
+postgresql redis-server redis-tools procps iproute2 python3-websockets python3-h2 chromium'
 
 missing=''
 for package in $build $tests; do
