@@ -258,6 +258,22 @@ static void run_command(struct admin_session *s, struct slice line)
 	}
 }
 
+/* What stands before the next `;` that no backslash escapes; escapes are left to who reads the words. */
+static struct slice cut_command(struct slice *rest)
+{
+	struct slice all = *rest;
+
+	for (size_t i = 0; i < all.len; i++) {
+		if (all.at[i] == ';') {
+			*rest = slice_from(all, i + 1);
+			return slice_first(all, i);
+		}
+		i += all.at[i] == '\\';
+	}
+	*rest = NO_SLICE;
+	return all;
+}
+
 /* Another command may run: none is waited for, and the peer reads what it was told. */
 static bool may_go_on(const struct admin_session *s)
 {
@@ -295,7 +311,7 @@ static void read_lines(struct admin_session *s)
 {
 	while (may_go_on(s) && next_line(s)) {
 		while (s->rest.at != NULL && may_go_on(s))
-			run_command(s, slice_cut(&s->rest, ';'));
+			run_command(s, cut_command(&s->rest));
 		if (s->rest.at == NULL && !s->prompt && !s->waiting)
 			s->leaving = true;
 	}

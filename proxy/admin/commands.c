@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "proxy/admin/ask_agent.h"
+#include "proxy/admin/explain.h"
 #include "proxy/admin/show.h"
 
 /* The answers that are made of what is there now. */
@@ -82,6 +83,8 @@ static const struct admin_command commands[] = {
 	  ask_agent },
 	{ "jwks show", NULL, "issuers and their keys: where from, how old, what went wrong", false, ask_agent },
 	{ "jwks refresh", "[ISSUER]", "fetches keys now, whatever the timers say", true, ask_agent },
+	{ "explain", "[OPTIONS] URL", "what would become of a request, and why: see sallyctl explain --help", false,
+	  run_explain },
 	{ "show version", NULL, "the version", false, run_show_version },
 	{ "reload", NULL, "reads the documents again; nothing changes if they have errors", true, run_reload },
 };

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "proxy/admin/access_log.h"
+#include "proxy/admin/explain.h"
 #include "sallyport/table.h"
 #include "proxy/authz/supervisor.h"
 #include "proxy/tls/tls_set.h"
@@ -189,17 +190,6 @@ static const char *domains_text(const struct chain *c, char *out, size_t bytes)
 	return out;
 }
 
-static const char *mode_text(const struct chain *c)
-{
-	static const char *const modes[] = { "SIMPLE", "OPTIONAL_MUTUAL", "MUTUAL" };	/* enum tls_client */
-
-	if (c->tls)
-		return modes[c->tls_settings.client.certificate];
-	if (c == c->listener->plain)
-		return "-";
-	return c->needs_mesh_alpn ? "AUTO_PASSTHROUGH" : "PASSTHROUGH";
-}
-
 static const char *kind_text(const struct chain *c)
 {
 	return c->kind == CHAIN_HTTP ? "HTTP" : "TCP";
@@ -223,7 +213,7 @@ void show_listeners(const struct proxy *p, struct text *out, bool json)
 			snprintf(bound, sizeof(bound), "%s", l->bind.key);
 			snprintf(server, sizeof(server), "%.*s", SLICE_ARG(chain->name));
 			snprintf(gateway, sizeof(gateway), "%.*s", SLICE_ARG(chain->gateway));
-			table_row(&t, name, bound, server, gateway, kind_text(chain), mode_text(chain),
+			table_row(&t, name, bound, server, gateway, kind_text(chain), chain_mode(chain),
 				  domains_text(chain, hosts, sizeof(hosts)));
 		}
 	}

@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * main.c - sallyctl: sends one command to the admin socket and prints the answer. */
-#include <errno.h>
+ * main.c - sallyctl: sends one command to the admin socket and prints the answer; explains requests, and
+ * mints and reads tokens, at the desk. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
+#include "proxy/ctl/ask.h"
 #include "proxy/ctl/desk.h"
+#include "proxy/ctl/explain.h"
 #include "sallyport/resource/proxy_settings.h"
 #include "sallyport/text.h"
-
-/* Exit codes, in README.md. */
-enum { EXIT_OK = 0, EXIT_COMMAND_FAILED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3 };
-
-#define ANSWER_WAIT_S	60
 
 static const char usage[] =
 	"usage: sallyctl [-s SOCKET] [-o text|json] COMMAND ...\n"
@@ -27,6 +21,8 @@ static const char usage[] =
 	"  jwks show         issuers and their keys, as the agent has them\n"
 	"  jwks refresh [ISSUER]\n"
 	"                    has the agent fetch keys now\n"
+	"  explain [-f FILE_OR_FOLDER] [OPTIONS] URL\n"
+	"                    what would become of a request, and why: see explain --help\n"
 	"  reload            reads the documents again; exit 1 with every error if it cannot\n"
 	"  token mint|inspect|verify ...\n"
 	"  jwks from-pem FILE ...\n"
@@ -56,8 +52,7 @@ static struct arguments parse_arguments(int argc, char **argv)
 		{ "socket", required_argument, NULL, 's' }, { "output", required_argument, NULL, 'o' },
 		{ "help", no_argument, NULL, 'h' }, { "version", no_argument, NULL, 'v' }, { 0 },
 	};
-	const char *by_environment = getenv("SALLYPORT_SOCKET");
-	struct arguments a = { .socket = by_environment != NULL ? by_environment : PROXY_ADMIN_SOCKET_DEFAULT };
+	struct arguments a = { .socket = ask_socket_default() };
 	int c;
 
 	while ((c = getopt_long(argc, argv, "s:o:hv", options, NULL)) != -1) {
@@ -91,73 +86,36 @@ static struct arguments parse_arguments(int argc, char **argv)
 	return a;
 }
 
-static int connect_to(const char *path)
+/* Where the command stands behind options that come before it. */
+static int command_at(int argc, char **argv)
 {
-	const struct timeval wait = { .tv_sec = ANSWER_WAIT_S };
-	struct sockaddr_un un = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int i = 1;
 
-	if (fd < 0 || strlen(path) >= sizeof(un.sun_path)) {
-		fprintf(stderr, "sallyctl: %s: not a socket path\n", path);
-		exit(EXIT_USAGE);
-	}
-	strcpy(un.sun_path, path);
-	if (connect(fd, (struct sockaddr *)&un, sizeof(un)) != 0) {
-		fprintf(stderr, "sallyctl: %s: %s: is sallyport running, and is this its "
-			"Proxy.spec.admin.socket?\n", path, strerror(errno));
-		exit(EXIT_UNREACHABLE);
-	}
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-	return fd;
+	while (i < argc && argv[i][0] == '-')
+		i += strcmp(argv[i], "-s") == 0 || strcmp(argv[i], "-o") == 0 ||
+		     strcmp(argv[i], "--socket") == 0 || strcmp(argv[i], "--output") == 0 ? 2 : 1;
+	return i;
 }
 
-static bool read_answer(int fd, struct text *answer)
+/* Its options are its own, whatever stands before it. */
+static int explain(int argc, char **argv, int at)
 {
-	char bytes[8192];
-	ssize_t n;
-
-	while ((n = read(fd, bytes, sizeof(bytes))) > 0)
-		text_add(answer, slice_make(bytes, (size_t)n));
-	/* The empty line that ends an answer is the protocol's, not the user's. */
-	if (answer->len >= 2 && strcmp(answer->at + answer->len - 2, "\n\n") == 0)
-		answer->at[--answer->len] = '\0';
-	else if (n < 0 || answer->len == 0)
-		return false;
-	return true;
-}
-
-/* What the answer says of itself. */
-static int judge(const struct text *answer)
-{
-	const struct slice s = text_slice(answer);
-
-	if (slice_starts(s, SLICE("Unknown command:")))
-		return EXIT_USAGE;
-	if (strstr(s.at, "\nFAILED: ") != NULL || slice_starts(s, SLICE("FAILED: ")) ||
-	    slice_starts(s, SLICE("{\"ok\":false")))
-		return EXIT_COMMAND_FAILED;
-	return EXIT_OK;
+	for (int i = at; i > 1; i--)
+		argv[i] = argv[i - 1];
+	return explain_run(argc - 2, argv + 2);
 }
 
 int main(int argc, char **argv)
 {
+	int at = command_at(argc, argv), status;
 	struct arguments a;
-	struct text answer;
-	int fd, status;
 
 	if (desk_runs(argc - 1, argv + 1))
 		return desk_run(argc - 1, argv + 1);
+	if (at < argc && strcmp(argv[at], "explain") == 0)
+		return explain(argc, argv, at);
 	a = parse_arguments(argc, argv);
-	fd = connect_to(a.socket);
-	text_init(&answer);
-	if (write(fd, a.command.at, a.command.len) != (ssize_t)a.command.len || !read_answer(fd, &answer)) {
-		fprintf(stderr, "sallyctl: %s: no answer\n", a.socket);
-		return EXIT_UNREACHABLE;
-	}
-	close(fd);
-	status = judge(&answer);
-	fputs(answer.at, status == EXIT_USAGE ? stderr : stdout);
-	text_fini(&answer);
+	status = ask(a.socket, text_slice(&a.command));
 	text_fini(&a.command);
 	return status;
 }

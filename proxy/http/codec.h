@@ -236,6 +236,11 @@ struct codec *http1_server(struct transport *t, const struct codec_settings *set
 struct codec *http1_client(struct transport *t, const struct codec_settings *settings,
 			   const struct codec_events *events, void *connection);
 
+/* A request's whole head (with its empty line) as the server role reads it, without a connection: NULL: *out
+ * is the request; else why it is refused, and *out what could be read of it. */
+const struct refusal *http1_read_request(struct slice head, const struct codec_settings *settings,
+					 struct arena *a, struct message *out);
+
 /* HTTP/2 (http2.c). Server: the preface and all that follows is still to be fed. */
 struct codec *http2_server(struct transport *t, const struct codec_settings *settings,
 			   const struct codec_events *events, void *connection);

@@ -272,22 +272,11 @@ static void open_stream(struct http1 *h)
 /* The head is wrong before its end: what was read of it goes to the log. */
 static void refuse_partial(struct http1 *h)
 {
-	const struct head_scan *scan = &h->scan;
-	struct message *m;
-	char *head;
+	enum fault fault = h->scan.fault;
 
 	open_stream(h);
-	m = h->message;
-	m->scheme = h->codec.settings->tls ? SLICE("https") : SLICE("http");
-	m->head_bytes = scan->pos;
-	headers_init(&m->headers, h->stream.arena, 0);
-	head = take_head(h);
-	if (scan->method_end > 0)
-		m->method = slice_make(head, scan->method_end);
-	if (scan->target_end > 0)
-		m->path = slice_make(head + scan->method_end + 1,
-				     scan->target_end - scan->method_end - 1);
-	refuse(h, scan->fault);
+	request_partial(h->message, &h->scan, take_head(h), h->codec.settings, h->stream.arena);
+	refuse(h, fault);
 }
 
 static void open_request(struct http1 *h)

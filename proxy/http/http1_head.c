@@ -253,6 +253,37 @@ enum fault request_build(struct message *m, const struct head_scan *scan, char *
 	return fault;
 }
 
+void request_partial(struct message *m, const struct head_scan *scan, char *head,
+		     const struct codec_settings *settings, struct arena *a)
+{
+	m->scheme = settings->tls ? SLICE("https") : SLICE("http");
+	m->head_bytes = scan->pos;
+	headers_init(&m->headers, a, 0);
+	if (scan->method_end > 0)
+		m->method = slice_make(head, scan->method_end);
+	if (scan->target_end > 0)
+		m->path = slice_make(head + scan->method_end + 1, scan->target_end - scan->method_end - 1);
+}
+
+const struct refusal *http1_read_request(struct slice bytes, const struct codec_settings *settings,
+					 struct arena *a, struct message *out)
+{
+	struct head_scan scan = { 0 };
+	enum scan_result how = head_scan_run(&scan, SCAN_REQUEST, settings, bytes.at, bytes.len);
+	char *head = arena_text(a, bytes);
+	enum fault fault;
+	bool persists;
+
+	*out = (struct message){ .version = HTTP_1_1 };
+	if (how == SCAN_DONE && scan.pos == bytes.len) {
+		fault = request_build(out, &scan, head, settings, a, &persists);
+	} else {
+		fault = how == SCAN_BAD ? scan.fault : FAULT_SYNTAX;
+		request_partial(out, &scan, head, settings, a);
+	}
+	return fault != FAULT_NONE ? fault_refusal(fault) : NULL;
+}
+
 /* ---- responses ---- */
 
 static enum fault take_response_framing(struct message *m, const struct field_facts *facts)

@@ -133,6 +133,9 @@ struct headers *fields_trailers(char *at, char *end, uint32_t count, struct aren
  * client goes on with the connection afterwards. */
 enum fault request_build(struct message *m, const struct head_scan *scan, char *head,
 			 const struct codec_settings *settings, struct arena *a, bool *persists);
+/* The same of a head that is wrong before its end: method and target, as far as they were read. */
+void request_partial(struct message *m, const struct head_scan *scan, char *head,
+		     const struct codec_settings *settings, struct arena *a);
 /* What the request had, which the response depends on. */
 struct response_context {
 	bool head_request;

@@ -307,3 +307,17 @@ bool route_explain(const struct route *r, const struct route_input *in, char *wh
 		(unmet->subject == SUBJECT_CLAIM ? say_unmet_claim : say_unmet)(unmet, &v, why, bytes);
 	return unmet == NULL;
 }
+
+unsigned route_unmet(const struct route *r, const struct route_input *in)
+{
+	const struct route_match *m = r->matcher;
+	struct request_view v = request_view(in);
+	unsigned unmet = 0;
+
+	if (m == NULL)
+		return 0;
+	unmet += m->uri != NULL && !condition_holds(m->uri, &v);
+	for (size_t i = 0; i < m->others.count; i++)
+		unmet += !condition_holds(&m->others.items[i], &v);
+	return unmet;
+}

@@ -93,6 +93,8 @@ bool virtual_host_depends_on_claims(const struct virtual_host *vh, const struct 
 /* For explain and show: every route in order; `why` gets the first reason it does not hold. */
 size_t virtual_host_routes(const struct virtual_host *vh, const struct route *const **routes);
 bool route_explain(const struct route *r, const struct route_input *in, char *why, size_t bytes);
+/* How many of its conditions do not hold. */
+unsigned route_unmet(const struct route *r, const struct route_input *in);
 void route_table_visit(const struct route_table *t,
 		       void (*visit)(void *arg, const struct virtual_host *vh), void *arg);
 

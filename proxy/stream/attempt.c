@@ -144,9 +144,7 @@ void stream_pick(struct stream *s)
 	s->endpoint = cluster_pick(s->target->cluster, worker_of(s), s->tried, s->tried_count);
 	if (s->endpoint == NULL) {
 		count_up(&s->server->counters.upstream_failures, 1);
-		stream_answer(s, &(struct local_reply){
-			.status = 503, .body = SLICE("no healthy upstream"), .details = "no_healthy_upstream",
-			.flags = RESPONSE_FLAG_UH });
+		stream_answer(s, &no_healthy_upstream);
 		return;
 	}
 	atomic_fetch_add_explicit(&s->endpoint->active, 1, memory_order_relaxed);

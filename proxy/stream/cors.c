@@ -35,12 +35,20 @@ static bool is_readable(const struct local_reply *r)
 	       r->status == 404 || r->status == 429 || r->status >= 500;
 }
 
+void cors_apply(const struct choice *c, const struct proxy_settings *settings, struct message *m,
+		const struct local_reply *r)
+{
+	if (!c->route->has_cors || !is_readable(r))
+		return;
+	if (c->cors_origin.at != NULL)
+		cors_response_fields(c->route->cors, c->cors_origin, &m->headers);
+	if (settings->http.vary_origin)
+		cors_vary(&m->headers);
+}
+
 void stream_cors_apply(const struct stream *s, struct message *m, const struct local_reply *r)
 {
-	if (!s->route->has_cors || !is_readable(r))
-		return;
-	if (s->cors_origin.at != NULL)
-		cors_response_fields(s->route->cors, s->cors_origin, &m->headers);
-	if (s->use->snapshot->settings->http.vary_origin)
-		cors_vary(&m->headers);
+	const struct choice c = { .route = s->route, .cors_origin = s->cors_origin };
+
+	cors_apply(&c, s->use->snapshot->settings, m, r);
 }

@@ -139,6 +139,10 @@ enum decision decide(const struct choice *c, const struct snapshot *s, const str
 
 /* ---- replies ---- */
 
+const struct local_reply no_healthy_upstream = {
+	.status = 503, .body = { "no healthy upstream", 19 }, .details = "no_healthy_upstream",
+	.flags = RESPONSE_FLAG_UH };
+
 static void add_fields(const struct local_reply *r, const struct proxy_settings *settings,
 		       struct slice date, struct message *m)
 {

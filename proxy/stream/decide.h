@@ -76,6 +76,14 @@ enum decision {
 enum decision decide(const struct choice *c, const struct snapshot *s, const struct message *m,
 		     struct arena *a, struct local_reply *reply);
 
+/* Onto the head of a response of c->route, after its operations. `r`: it is ours; NULL: it is the upstream's
+ * (cors.c). */
+void cors_apply(const struct choice *c, const struct proxy_settings *settings, struct message *m,
+		const struct local_reply *r);
+
+/* The answer where a cluster has no healthy endpoint. */
+extern const struct local_reply no_healthy_upstream;
+
 /* The head of a reply of ours, without what routes and verdicts change of it: trailers-only in gRPC. */
 void local_reply_head(const struct local_reply *r, bool grpc, const struct proxy_settings *settings,
 		      struct slice date, struct message *out, struct arena *a);

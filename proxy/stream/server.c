@@ -69,10 +69,9 @@ void listener_drop(struct listener *l)
 		free(l);
 }
 
-/* What the codecs may accept follows from the settings of the snapshot. */
-static void apply_settings(struct server *s, const struct proxy_settings *p)
+struct codec_settings server_codec_settings(const struct proxy_settings *p, bool tls)
 {
-	s->codec_plain = (struct codec_settings){
+	return (struct codec_settings){
 		.head_bytes_max = (uint32_t)p->limits.request_head_bytes,
 		.header_count_max = (uint32_t)p->limits.request_headers,
 		.connection_tokens_max = (uint32_t)p->limits.connection_tokens,
@@ -89,9 +88,15 @@ static void apply_settings(struct server *s, const struct proxy_settings *p)
 		.stall_ms = p->limits.write_stall_ms,
 		.linger_ms = p->limits.delayed_close_ms,
 		.linger_bytes = (uint64_t)p->limits.linger_bytes,
+		.tls = tls,
 	};
-	s->codec_tls = s->codec_plain;
-	s->codec_tls.tls = true;
+}
+
+/* What the codecs may accept follows from the settings of the snapshot. */
+static void apply_settings(struct server *s, const struct proxy_settings *p)
+{
+	s->codec_plain = server_codec_settings(p, false);
+	s->codec_tls = server_codec_settings(p, true);
 	s->codec_upstream = (struct codec_settings){
 		.head_bytes_max = (uint32_t)p->limits.response_head_bytes,
 		.header_count_max = (uint32_t)p->limits.response_headers,

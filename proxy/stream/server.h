@@ -146,6 +146,9 @@ struct server {
 	struct server_counters counters;
 };
 
+/* What listeners of this proxy take for a request. */
+struct codec_settings server_codec_settings(const struct proxy_settings *p, bool tls);
+
 /* Main thread, before the worker starts. */
 struct server *server_create(struct worker *w);
 /* Main thread, after the worker was joined. */

@@ -216,6 +216,11 @@ void tls_set_unref(struct tls_set **tp)
 	free(t);
 }
 
+const struct tls_set *tls_store_active(const struct tls_store *store)
+{
+	return store->current;
+}
+
 SSL_CTX *tls_set_context(const struct tls_set *t, uint32_t slot)
 {
 	return atomic_load_explicit(&t->slots[slot].context, memory_order_acquire);

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * explain.h - `explain …` as people and programs ask it: words to a question, an explanation to text or
+ * JSON. The admin socket and sallyctl at the desk share all of it (doc/explain.md is its reference).
+ *
+ * Owner    words, questions and reasons live in the arena given.
+ * Thread   main. Blocks never.
+ * Limits   EXPLAIN_WORDS_MAX words; on the admin socket a line of ADMIN_LINE_MAX. */
+#ifndef SALLYPORT_PROXY_ADMIN_EXPLAIN_H
+#define SALLYPORT_PROXY_ADMIN_EXPLAIN_H
+
+#include "proxy/stream/explain.h"
+#include "sallyport/admin_socket.h"
+#include "sallyport/text.h"
+
+#define EXPLAIN_WORDS_MAX	512u
+#define EXPLAIN_ENDPOINTS_MAX	256u	/* of a cluster, that are told */
+
+/* What may follow `explain`, for usage texts. */
+extern const char explain_usage[];
+
+/* What sallyctl is told beside the question. */
+struct explain_desk {
+	LIST(const char *) files;	/* of documents; none: a running proxy is asked */
+	const char *socket;		/* NULL: the default */
+	bool json, help;
+};
+
+/* FAILED: `why` says what is wrong with the words. `desk`: NULL on the admin socket; its lists live in the
+ * arena, its strings are copies there. */
+enum outcome explain_parse(const struct slice *words, size_t count, struct arena *a,
+			   struct explain_question *q, struct explain_desk *desk, char *why,
+			   size_t why_bytes);
+
+/* A line of the admin socket into words: separated by blanks; a backslash takes the next byte as it is, ""
+ * alone is an empty word. Returns how many, at most EXPLAIN_WORDS_MAX + 1. */
+size_t explain_split(struct slice line, struct arena *a, struct slice **words);
+/* The question as such a line, each word behind a blank: it is read back as the same question. */
+void explain_write(const struct explain_question *q, struct text *line);
+
+void explain_add_text(const struct explained *e, bool live, struct text *out);
+/* One object on one line. */
+void explain_add_json(const struct explained *e, bool live, struct text *out);
+
+/* The address of an endpoint as documents give it; `out` has room for EXPLAIN_ADDRESS_MAX. */
+#define EXPLAIN_ADDRESS_MAX	320u
+struct slice explain_endpoint(const struct endpoint_spec *e, char *out);
+/* tls.mode of a chain's server, "-" without TLS. */
+const char *chain_mode(const struct chain *c);
+
+/* The admin command. */
+enum outcome run_explain(const struct admin_request *r);
+
+#endif

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proxy/stream/explain_priv.h"
+
+#include "proxy/http/grpc.h"
+#include "proxy/http/grpc_web.h"
+#include "proxy/net/socket.h"
+#include "sallyport/cidr.h"
+#include "sallyport/clock.h"
+
+const char *explained_end_name(enum explained_end end)
+{
+	static const char *const names[] = {
+#define X(id, name) name,
+		EXPLAINED_ENDS(X)
+#undef X
+	};
+
+	return names[end];
+}
+
+struct where explain_where(const struct route *r)
+{
+	return r->match != NULL ? r->match->where : r->source->where;
+}
+
+/* ---- who asks ---- */
+
+static struct slice client_address(const struct explaining *e)
+{
+	struct slice client = e->out->question->client;
+
+	return client.at != NULL ? client : SLICE(EXPLAIN_CLIENT_DEFAULT);
+}
+
+static bool is_loopback(struct slice address)
+{
+	struct sockaddr_storage a;
+
+	return ip_sockaddr(address, 0, &a) > 0 && address_is_loopback((const struct sockaddr *)&a);
+}
+
+static void describe(struct explaining *e)
+{
+	struct slice client = client_address(e);
+	const char *form = slice_find(client, ':') >= 0 ? "[%.*s]:0" : "%.*s:0";
+
+	e->x = (struct exchange){
+		.request = e->request, .local_address = explain_local_address(e),
+		.requested_server_name = e->out->sni, .start_wall_us = clock_wall_us(),
+		.protocol = e->out->question->http2 ? "HTTP/2" : "HTTP/1.1",
+	};
+	e->x.remote_address = slice_of(arena_printf(e->arena, form, SLICE_ARG(client)));
+	e->x.direct_remote_address = e->x.remote_address;
+}
+
+/* With an x-request-id of zeros: the real one is drawn. */
+static bool vouch(struct explaining *e, struct local_reply *refusal)
+{
+	static const uint64_t not_drawn[2];
+	const struct edge_peer peer = {
+		.address = client_address(e), .local_port = (uint16_t)e->out->listener->bound_port,
+		.loopback = is_loopback(client_address(e)), .tls = e->out->chain->tls,
+	};
+
+	return decide_client(e->request, e->out->snapshot->settings, e->ground->own_address, &peer,
+			     not_drawn, e->arena, &e->x, refusal);
+}
+
+/* ---- routes ---- */
+
+static void try_routes(struct explaining *e, const struct route_input *in)
+{
+	struct explained *out = e->out;
+	const struct route *const *routes;
+	size_t count = virtual_host_routes(out->choice.host, &routes), room;
+	char why[EXPLAIN_WHY_MAX];
+
+	out->routes_total = count;
+	out->routes_tried = out->choice.route != NULL ? out->choice.route->index + 1 : count;
+	room = out->routes_tried < EXPLAIN_ROUTES_MAX ? out->routes_tried : EXPLAIN_ROUTES_MAX;
+	out->routes.items = arena_array(e->arena, struct explained_route, room);
+	/* Where there are too many the one that held is told all the same. */
+	for (size_t i = 0; i < room; i++) {
+		const struct route *r = i + 1 < room ? routes[i] : routes[out->routes_tried - 1];
+		struct explained_route *told = &out->routes.items[out->routes.count++];
+
+		told->route = r;
+		told->held = route_explain(r, in, why, sizeof(why));
+		told->why = arena_text(e->arena, slice_of(why));
+	}
+}
+
+/* ---- upstream ---- */
+
+static const struct message *upstream_request(struct explaining *e, const struct route_target *t)
+{
+	struct message *m = message_copy(e->request, e->arena);
+
+	if (e->grpc_web)
+		grpc_web_translate_request(m, e->out->question->has_body);
+	e->x.request = m;
+	e->x.cluster_name = t->cluster_name;
+	route_apply_request(e->out->choice.route, t, m, &e->x, e->arena);
+	headers_set_id(&m->headers, HEADER_X_ENVOY_ATTEMPT_COUNT, SLICE("1"));
+	e->x.request = e->request;
+	return m;
+}
+
+static void add_targets(struct explaining *e)
+{
+	const struct route *r = e->out->choice.route;
+	struct explained *out = e->out;
+
+	out->targets.items = arena_array(e->arena, struct explained_target, r->targets.count);
+	for (size_t i = 0; i < r->targets.count; i++) {
+		const struct route_target *t = &r->targets.items[i];
+
+		out->targets.items[out->targets.count++] = (struct explained_target){
+			.cluster = t->cluster, .cluster_name = t->cluster_name,
+			.weight = r->targets.count > 1 ? t->weight : 1,
+			.upstream = t->cluster != NULL ? upstream_request(e, t) : NULL };
+	}
+	out->weight_sum = r->targets.count > 1 ? r->weight_sum : 1;
+}
+
+static void add_tcp_targets(struct explaining *e)
+{
+	const struct tcp_route *r = e->out->chain->tcp;
+	struct explained *out = e->out;
+
+	out->targets.items = arena_array(e->arena, struct explained_target, r->targets.count);
+	for (size_t i = 0; i < r->targets.count; i++)
+		out->targets.items[out->targets.count++] = (struct explained_target){
+			.cluster = r->targets.items[i].cluster, .cluster_name = r->targets.items[i].cluster_name,
+			.weight = r->targets.count > 1 ? r->targets.items[i].weight : 1 };
+	out->weight_sum = r->targets.count > 1 ? r->total_weight : 1;
+}
+
+static void count_healthy(void *arg, const struct endpoint *e)
+{
+	*(size_t *)arg += e->healthy;
+}
+
+/* At the desk what the documents say is all that is known. */
+static bool has_endpoint(const struct explaining *e, const struct cluster *c)
+{
+	size_t healthy = 0;
+
+	if (c->balance == BALANCE_PASSTHROUGH)
+		return false;
+	if (e->ground->live)
+		cluster_visit_endpoints(c, count_healthy, &healthy);
+	for (size_t i = 0; !e->ground->live && i < c->endpoints.count; i++)
+		healthy += c->endpoints.items[i].healthy;
+	return healthy > 0;
+}
+
+/* ---- the end ---- */
+
+static void answer(struct explaining *e, enum explained_end end, const struct local_reply *r)
+{
+	struct message *m = arena_new(e->arena, struct message);
+	struct explained *out = e->out;
+	bool grpc = !e->grpc_web && grpc_is_request(e->request);
+
+	out->end = end;
+	local_reply_head(r, grpc, out->snapshot->settings, SLICE(""), m, e->arena);
+	headers_remove_id(&m->headers, HEADER_DATE);
+	if (!r->plain && out->choice.route != NULL) {
+		route_apply_response(out->choice.route, out->choice.target, m, &e->x, e->arena);
+		cors_apply(&out->choice, out->snapshot->settings, m, r);
+	}
+	out->response = m;
+	out->status = m->status;
+	out->body = grpc || m->framing == FRAMING_NONE ? SLICE("") : r->body;
+	out->location = r->location;
+	out->details = r->details;
+	out->flags = r->flags;
+}
+
+static enum explained_end end_of(enum decision how)
+{
+	switch (how) {
+	case DECISION_TO_HTTPS:		return EXPLAINED_TO_HTTPS;
+	case DECISION_NOT_FOUND:	return EXPLAINED_NOT_FOUND;
+	case DECISION_MISDIRECTED:	return EXPLAINED_MISDIRECTED;
+	case DECISION_REDIRECT:		return EXPLAINED_REDIRECT;
+	case DECISION_DIRECT_RESPONSE:	return EXPLAINED_DIRECT_RESPONSE;
+	case DECISION_NO_CLUSTER:	return EXPLAINED_NO_CLUSTER;
+	case DECISION_FORWARD:		break;
+	}
+	return EXPLAINED_FORWARDED;
+}
+
+static void act(struct explaining *e)
+{
+	struct explained *out = e->out;
+	struct local_reply reply;
+	enum decision how = decide(&out->choice, out->snapshot, e->request, e->arena, &reply);
+
+	if (how == DECISION_FORWARD || how == DECISION_NO_CLUSTER)
+		add_targets(e);
+	if (how != DECISION_FORWARD)
+		answer(e, end_of(how), &reply);
+	else if (!has_endpoint(e, out->choice.target->cluster))
+		answer(e, EXPLAINED_NO_ENDPOINT, &no_healthy_upstream);
+	else
+		out->end = EXPLAINED_FORWARDED;
+}
+
+/* The order of the stream (stream.c). */
+static void serve(struct explaining *e)
+{
+	struct route_input in = { .arena = e->arena };
+	struct explained *out = e->out;
+	struct local_reply refusal;
+	struct grpc_web how;
+
+	if (!explain_request(e, &refusal)) {
+		answer(e, EXPLAINED_REFUSED, &refusal);
+		return;
+	}
+	in.request = e->request;
+	e->grpc_web = out->chain->grpc_web && grpc_web_of(e->request, &how);
+	describe(e);
+	decide_host(&out->choice, e->request->authority);
+	if (!decide_path(e->request, out->snapshot->settings, e->arena, &refusal) || !vouch(e, &refusal)) {
+		answer(e, EXPLAINED_REFUSED, &refusal);
+		return;
+	}
+	decide_route(&out->choice, &in, 0);
+	if (out->choice.host != NULL && !out->choice.to_https)
+		try_routes(e, &in);
+	if (out->choice.route != NULL)
+		e->x.route_name = out->choice.route->name;
+	if (decide_preflight(&out->choice, out->snapshot->settings, e->request, e->arena, &refusal))
+		answer(e, EXPLAINED_PREFLIGHT, &refusal);
+	else if (decide_upgrade(e->request, &refusal))
+		act(e);
+	else
+		answer(e, EXPLAINED_REFUSED, &refusal);
+}
+
+struct explained *explain(const struct snapshot *s, const struct explain_question *q,
+			  const struct explain_ground *ground, struct arena *a)
+{
+	struct explaining e = { .out = arena_new(a, struct explained), .ground = ground, .arena = a };
+
+	e.out->snapshot = s;
+	e.out->question = q;
+	e.out->details = "";
+	if (explain_connection(&e))
+		serve(&e);
+	if (e.out->end == EXPLAINED_RELAYED)
+		add_tcp_targets(&e);
+	if (e.request != NULL || e.out->end == EXPLAINED_RELAYED)
+		explain_policies(&e);
+	explain_hints(&e);
+	return e.out;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * explain_priv.h - what the parts of an explanation share while it is made. */
+#ifndef SALLYPORT_PROXY_EXPLAIN_PRIV_H
+#define SALLYPORT_PROXY_EXPLAIN_PRIV_H
+
+#include "proxy/stream/explain.h"
+
+struct explaining {
+	struct explained *out;
+	const struct explain_ground *ground;
+	struct arena *arena;
+	struct message *request;	/* out->request */
+	struct exchange x;
+	struct slice host;		/* of the authority, as virtual hosts are looked up */
+	bool grpc_web;			/* its client speaks gRPC-Web */
+	size_t hint_room;
+};
+
+/* explain_connection.c: listener and chain. False: out->end says what happens in place of a request. */
+bool explain_connection(struct explaining *e);
+/* The address that clients reach the listener by, as text. */
+struct slice explain_local_address(const struct explaining *e);
+
+/* explain_request.c: the question as the codec of the listener would have read it. False: it refuses. */
+bool explain_request(struct explaining *e, struct local_reply *refusal);
+
+/* explain_policies.c: what reaches the gateway and the workloads behind the targets. */
+void explain_policies(struct explaining *e);
+
+/* explain_hints.c: the nearest misses. */
+void explain_hints(struct explaining *e);
+
+#endif
