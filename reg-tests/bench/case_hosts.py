@@ -51,7 +51,8 @@ def start(lab, origin, count):
     """A proxy with so many hosts: process, port, seconds to load, MiB resident."""
     port, = free_ports(1)
     routes = "".join(fill(ROUTE, {"i": n}).strip("\n") + "\n" for n in range(10))
-    values = {"folder": lab.folder, "name": f"hosts-{count}", "ports": f"{{80: {port}}}", "origin": origin}
+    values = {"folder": lab.folder, "name": f"hosts-{count}", "ports": f"{{80: {port}}}", "origin": origin,
+              "limits": ""}
     conf = lab.write(f"hosts-{count}.yaml", fill(SALLYPORT + EDGE, values) +
                      "".join(fill(HOST, {"i": i}) + routes for i in range(count)))
     name = f"{lab.folder}/hosts-{count}.log"

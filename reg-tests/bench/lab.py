@@ -55,7 +55,7 @@ spec:
   secrets: {directory: @folder@/secrets}
   admin: {socket: @folder@/@name@.sock}
   http: {http2: true}
-  limits: {maxConnections: 12000, maxStreamsPerConnection: 1000000000}
+  limits: {maxConnections: 12000, maxStreamsPerConnection: 1000000000@limits@}
 ---
 """
 
@@ -92,10 +92,10 @@ def processes_of(pid):
     return found
 
 
-def cpu_seconds(pid):
-    """User and system time of the process and its descendants, all threads, as the scheduler counts it."""
+def cpu_seconds(pid, alone=False):
+    """User and system time of all threads, as the scheduler counts it: with the descendants, or without."""
     total = 0
-    for p in processes_of(pid):
+    for p in [pid] if alone else processes_of(pid):
         for task in os.listdir(f"/proc/{p}/task"):
             with open(f"/proc/{p}/task/{task}/schedstat", encoding="ascii") as f:
                 total += int(f.read().split()[0])
@@ -191,19 +191,21 @@ class Lab:
             time.sleep(0.1)     # a probe would be sent to
         return port
 
-    def proxy(self, name, text, ports, **values):
+    def proxy(self, name, text, ports, label=None, **values):
         """Starts one of the three with its own free port for each (name, Gateway port) of `ports`.
 
-        Of `text`, @name@ is the port of that name."""
+        Of `text`, @name@ is the port of that name. `label` tells several of one program apart; `limits`
+        is for our Proxy document."""
         own = dict(zip(ports, free_ports(len(ports))))
-        values = {"folder": self.folder, "name": name, **values, **own}
+        label = label or name
+        values = {"folder": self.folder, "name": label, "limits": "", **values, **own}
         values["ports"] = json.dumps({str(gateway): own[port] for port, gateway in ports.items()})
         values["http"] = fill(NGINX_HTTP, values)
         preamble = {"nginx": NGINX, "haproxy": HAPROXY, "sallyport": SALLYPORT}[name]
-        conf = self.write(f"{name}.yaml" if name == "sallyport" else f"{name}.conf", fill(preamble + text, values))
+        conf = self.write(f"{label}.yaml" if name == "sallyport" else f"{label}.conf", fill(preamble + text, values))
         program = {"nginx": ("nginx", "-c"), "haproxy": ("haproxy", "-f"),
                    "sallyport": (f"{BUILD}/sallyport", "-f")}[name]
-        out = f"{self.folder}/{name}.out"
+        out = f"{self.folder}/{label}.out"
         with open(out, "wb") as log:
             process = self.start(PROXY_CORE, *program, conf, log=log)
         for port in own.values():

@@ -24,6 +24,7 @@ The table has one case after the other; every line begins with its kind:
                             first response, whether the connection serves another request, flags and
                             details of the access log; STATUS `none`: the connection ends without
                             a response; `aborted`: it ends within the response, of status 200
+    N ROUTE [CLUSTER]       names of the route and the cluster in that line of the access log, `-` for none
     A LINE                  the response is exactly this: its first line, its fields in any order
                             (a date and `server: istio-envoy` need not be listed), `A body: BYTES`
     R TEXT                  the response has this line, in head or body; `R -NAME`: has no such field
@@ -43,6 +44,7 @@ connection that stays open may serve.
 import argparse
 import collections
 import fcntl
+import itertools
 import json
 import os
 import re
@@ -288,6 +290,7 @@ class Case:
         self.chunked = self.fields = self.post = None
         self.server_name = self.exact = self.interim = None
         self.status = self.fate = self.flags = self.details = None
+        self.route = self.cluster = None
         self.seen, self.response = [], []
 
     def add(self, kind, text):
@@ -309,6 +312,9 @@ class Case:
             self.seen.append(decoded(text))
         elif kind == "I":
             self.interim = [int(word) for word in text.split()]
+        elif kind == "N":
+            self.route, _, self.cluster = text.partition(" ")
+            self.cluster = self.cluster or None
         elif kind == "T":
             self.server_name = text
         elif kind == "A":
@@ -476,14 +482,16 @@ def check_log(path, expected):
                     break
                 line = json.loads(line)
                 code, details = line["response_code"], line["response_code_details"]
-                lines[code, line["response_flags"] or "-", details] += 1
-                lines[code, None, details] += 1
+                flags = line["response_flags"] or "-"
+                route, cluster = line["route_name"] or "-", line["upstream_cluster"] or "-"
+                for key in itertools.product((flags, None), (route, None), (cluster, None)):
+                    lines[code, key[0], details, key[1], key[2]] += 1
         missing = collections.Counter(expected) - lines
         if not missing:
             return 0
         if time.monotonic() > deadline:
             print("access log: missing", dict(missing))
-            print("found", {k: n for k, n in lines.items() if k[1]})
+            print("found", {k: n for k, n in lines.items() if None not in k})
             return 1
         time.sleep(0.05)
 
@@ -516,7 +524,7 @@ def main():
             count += 1
             if case.details and case.status != "none":
                 code = 200 if case.status == "aborted" else int(case.status)
-                expected.append((code, case.flags, case.details))
+                expected.append((code, case.flags, case.details, case.route, case.cluster))
             try:
                 run(case, recorder, options, piece, behind)
             except (Failure, OSError, ValueError) as why:
