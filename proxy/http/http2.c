@@ -671,7 +671,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 	if (s->owned && !(s->end_sent && !s->remote_reset)) {
 		if (s->remote_reset)
 			tell_reset(s, code == NGHTTP2_REFUSED_STREAM ? RESET_REMOTE_REFUSED : RESET_REMOTE_RESET,
-				   "http2.remote_reset");
+				   code == NGHTTP2_REFUSED_STREAM ? "http2.remote_refuse" : "http2.remote_reset");
 		else
 			tell_reset(s, RESET_PROTOCOL_ERROR, protocol_error);
 		return 0;

@@ -72,6 +72,18 @@ void downstream_abort(struct downstream *d)
 	end(d, true);
 }
 
+void downstream_end(struct downstream *d, const char *why)
+{
+	if (!d->transport.dead)
+		d->end_reason = why;
+	end(d, false);
+}
+
+const char *downstream_end_reason(const struct downstream *d)
+{
+	return d->end_reason;
+}
+
 /* Time for our FIN to arrive; a peer that has said its last word is not waited for. */
 static void wait_for_peer(struct downstream *d)
 {
@@ -431,6 +443,7 @@ static void on_stall(struct timer *t)
 		return;
 	}
 	count_up(&d->server->counters.write_stalls, 1);
+	d->end_reason = "downstream_local_disconnect(write_stall)";
 	downstream_abort(d);
 }
 
@@ -582,7 +595,8 @@ void downstream_drain(struct downstream *d)
 
 static void on_grace_over(struct timer *t)
 {
-	downstream_close(container_of(t, struct downstream, grace));
+	downstream_end(container_of(t, struct downstream, grace),
+		       "downstream_local_disconnect(listener_drain_timeout)");
 }
 
 /* What is in progress may end, within the time that the documents of now give it, and whatever later

@@ -39,6 +39,10 @@ void downstream_drain(struct downstream *d);
 void downstream_close(struct downstream *d);
 /* RST. */
 void downstream_abort(struct downstream *d);
+/* downstream_close() for a reason of ours, static: what is in progress is logged with it. */
+void downstream_end(struct downstream *d, const char *why);
+/* NULL: not for one of ours. */
+const char *downstream_end_reason(const struct downstream *d);
 /* Another snapshot serves: a connection without a place in it drains. */
 void downstream_after_switch(struct downstream *d);
 struct downstream *downstream_next(struct downstream *d);

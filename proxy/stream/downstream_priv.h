@@ -57,6 +57,7 @@ struct downstream {
 	bool draining;
 	bool begun;				/* bytes came that may be a preface */
 	int64_t handshake_until_ms;		/* TLS: the deadline */
+	const char *end_reason;			/* static; NULL: it is open, or the peer has gone */
 	uint64_t id;
 	int64_t accepted_us;
 	size_t discarded;			/* while lingering */

@@ -213,7 +213,7 @@ static void on_drain_over(struct timer *t)
 
 	for (d = TAILQ_FIRST(&s->downstreams); d != NULL; d = next) {
 		next = downstream_next(d);
-		downstream_close(d);
+		downstream_end(d, "downstream_local_disconnect(drain_timeout)");
 	}
 	report_drained(s);
 }
@@ -252,7 +252,7 @@ void server_free(struct server **sp)
 		close_listener(s, l);
 	for (d = TAILQ_FIRST(&s->downstreams); d != NULL; d = next) {
 		next = downstream_next(d);
-		downstream_close(d);
+		downstream_end(d, "downstream_local_disconnect(shutdown)");
 	}
 	authz_client_free(&s->authz);
 	pool_free(&s->pool);

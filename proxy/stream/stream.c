@@ -364,6 +364,8 @@ static void on_request_reset(void *owner, enum reset_reason why, const char *det
 {
 	struct stream *s = owner;
 
+	if (downstream_end_reason(s->downstream) != NULL)
+		detail = downstream_end_reason(s->downstream);
 	abandon(s, why == RESET_PROTOCOL_ERROR ? RESPONSE_FLAG_DPE :
 		   why == RESET_REMOTE_RESET || why == RESET_REMOTE_REFUSED ? RESPONSE_FLAG_DR :
 		   why == RESET_LOCAL_RESET ? RESPONSE_FLAG_SI : RESPONSE_FLAG_DC,

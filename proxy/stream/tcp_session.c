@@ -68,6 +68,10 @@ static void bury(struct worker *w, struct grave *g)
 
 static void write_log(struct tcp_session *s)
 {
+	const char *ours = downstream_end_reason(s->downstream);
+
+	if (ours != NULL)
+		s->x.termination_details = slice_of(ours);
 	s->x.bytes_received = s->relay.ways[RELAY_UP].bytes;
 	s->x.bytes_sent = s->relay.ways[RELAY_DOWN].bytes;
 	s->x.end_us = worker_now_us(s->server->worker);
