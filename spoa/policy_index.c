@@ -5,6 +5,7 @@
 
 #include "spoa/extauthz.h"
 #include "spoa/policy_priv.h"
+#include "spoa/rule_filter.h"
 
 #define ROOT_NAMESPACE	"istio-system"
 #define TRUST_DOMAIN	"cluster.local"
@@ -390,6 +391,10 @@ struct policy_set *policy_set_create(struct policy_index *x, struct slice ns, st
 		if (!place)
 			set_room(s);
 	}
+	for (size_t i = 0; i < POLICY_ACTION_COUNT; i++)
+		s->by_action[i].filter = rule_filter_create(arena, &s->by_action[i]);
+	s->shadow_deny.filter = rule_filter_create(arena, &s->shadow_deny);
+	s->shadow_allow.filter = rule_filter_create(arena, &s->shadow_allow);
 	s->custom = one_provider(&s->by_action[POLICY_CUSTOM]);
 	sort_by_issuer(s->providers, s->provider_count);
 	output_headers_collect(s);

@@ -3,6 +3,7 @@
  * policy_match.c - does a rule hold for a request? One hand-written matcher an attribute
  * (spec/authorization-policy.md 4.2, 4.3, 5); an attribute that is missing holds for no value. */
 #include "spoa/policy_priv.h"
+#include "spoa/rule_filter.h"
 
 #define SPIFFE	SLICE("spiffe://")
 
@@ -495,10 +496,34 @@ bool policy_matches(const struct policy *p, const struct request *r, size_t *rul
 	return false;
 }
 
+static struct match filtered_match(const struct rule_filter *x, const struct request *r, const uint32_t *found,
+				  size_t count)
+{
+	const uint32_t *always;
+	size_t always_count = rule_filter_always(x, &always), i = 0, k = 0;
+
+	while (i < count || k < always_count) {
+		bool next_found = i < count && (k == always_count || found[i] < always[k]);
+		struct rule_ref at = rule_filter_at(x, next_found ? found[i++] : always[k++]);
+
+		if (rule_holds(at.policy, &at.policy->rules[at.rule], r))
+			return (struct match){ at.policy, at.rule };
+	}
+	return (struct match){ NULL, 0 };
+}
+
 struct match policies_match(const struct policy_list *list, const struct request *r)
 {
+	uint32_t found[RULE_FILTER_FOUND_MAX];
 	struct match m;
+	size_t count;
 
+	/* On TCP the tests that rules are filed by fall away. */
+	if (list->filter != NULL && r->check->proto == CHECK_HTTP) {
+		count = rule_filter_find(list->filter, r->authority, r->path, found);
+		if (count != SIZE_MAX)
+			return filtered_match(list->filter, r, found, count);
+	}
 	for (size_t i = 0; i < list->count; i++) {
 		m.policy = list->items[i];
 		if (policy_matches(m.policy, r, &m.rule))

@@ -173,9 +173,12 @@ struct authentication *authentication_compile(struct arena *arena, struct provid
 
 /* policy_index.c: what reaches one workload. */
 
+struct rule_filter;
+
 struct policy_list {
 	const struct policy **items;
 	size_t count;
+	const struct rule_filter *filter;	/* of their rules; NULL: they are few, or alike */
 };
 
 struct policy_set {
