@@ -5,6 +5,7 @@
 
 #include "sallyport/hostname.h"
 #include "sallyport/object.h"
+#include "sallyport/spop_address.h"
 
 #define AUTHZ_TIMEOUT_MS	200
 #define DNS_REFRESH_MS		60000
@@ -172,30 +173,64 @@ static bool decode_socket(struct decoder *d, const struct node *n, void *out, co
 	return true;
 }
 
-/* unix:/path or host:port; an IPv6 host in brackets. */
+static bool decode_nonempty_list(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	LIST(char) *list = out;
+
+	if (!decode_list(d, n, out, arg))
+		return false;
+	return list->count > 0 || decode_error(d, n, "must not be empty");
+}
+
+/* unix:/path or host:port with a numeric host; an IPv6 one in brackets. */
 static bool decode_address(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
-	struct slice *s = out, host;
-	ptrdiff_t colon;
+	struct spop_address address;
+	struct slice *s = out;
+	const char *why;
 	uint32_t port;
 
 	if (!decode_word(d, n, s, arg))
 		return false;
-	if (slice_starts(*s, SLICE("unix:/")) && s->len > strlen("unix:/"))
-		return true;
-	colon = slice_rfind(*s, ':');
-	host = colon > 0 ? slice_first(*s, (size_t)colon) : NO_SLICE;
-	if (host.len > 2 && host.at[0] == '[' && host.at[host.len - 1] == ']') {
-		host = slice_make(host.at + 1, host.len - 2);
-		if (!hostname_is_ip(host))
-			host = NO_SLICE;
-	} else if (!hostname_is_ip(host) && !hostname_is_domain(host)) {
-		host = NO_SLICE;
-	}
-	if (host.len == 0 || slice_starts(*s, SLICE("unix:")) ||
-	    !parse_port(slice_from(*s, (size_t)colon + 1), &port))
-		return decode_error(d, n, "\"%.*s\" is no address: write unix:/absolute/path or host:port",
-				    SLICE_ARG(*s));
+	if (!spop_address_parse(s->at, &address, &why) || strlen(s->at) != s->len ||
+	    (slice_starts(*s, SLICE("unix:")) ? !slice_starts(*s, SLICE("unix:/")) :
+	     !parse_port(slice_from(*s, (size_t)slice_rfind(*s, ':') + 1), &port)))
+		return decode_error(d, n, "\"%.*s\" is no address: write unix:/absolute/path, or host:port "
+				    "with a numeric host", SLICE_ARG(*s));
+	return true;
+}
+
+static bool only_once(struct decoder *d, const struct node *n, const struct proxy_settings *s)
+{
+	return s->authz.addresses.count == 0 ||
+	       decode_error(d, n, "write either address or addresses, not both");
+}
+
+static bool decode_agent(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	struct proxy_settings *s = out;
+
+	if (!only_once(d, n, s))
+		return false;
+	s->authz.addresses.items = arena_new(d->arena, struct slice);
+	s->authz.addresses.count = 1;
+	return decode_address(d, n, s->authz.addresses.items, arg);
+}
+
+static bool decode_agents(struct decoder *d, const struct node *n, void *out, const void *arg)
+{
+	static const struct decode_list list = { sizeof(struct slice), decode_address, NULL, PROXY_AGENTS_MAX };
+	struct proxy_settings *s = out;
+	const struct slice *items;
+
+	(void)arg;
+	if (!only_once(d, n, s) || !decode_nonempty_list(d, n, &s->authz.addresses, &list))
+		return false;
+	items = s->authz.addresses.items;
+	for (size_t i = 1; i < s->authz.addresses.count; i++)
+		for (size_t j = 0; j < i; j++)
+			if (slice_eq(items[i], items[j]))
+				return decode_error(d, n, "\"%.*s\" stands in it twice", SLICE_ARG(items[i]));
 	return true;
 }
 
@@ -248,15 +283,6 @@ static bool decode_listener_port(struct decoder *d, const struct node *n, void *
 	return decode_port(d, n, &p->number, arg);
 }
 
-static bool decode_nonempty_list(struct decoder *d, const struct node *n, void *out, const void *arg)
-{
-	LIST(char) *list = out;
-
-	if (!decode_list(d, n, out, arg))
-		return false;
-	return list->count > 0 || decode_error(d, n, "must not be empty");
-}
-
 /* --- tables -------------------------------------------------------------------------------- */
 
 typedef struct proxy_settings settings;		/* keeps the rows below short */
@@ -281,7 +307,8 @@ static const struct field admin_fields[] = {
 	FIELDS_END
 };
 static const struct field authz_fields[] = {
-	FIELD(settings, "address", authz.address, decode_address, FIELD_OPTIONAL),
+	{ "address", decode_agent, 0, FIELD_OPTIONAL, NULL },
+	{ "addresses", decode_agents, 0, FIELD_OPTIONAL, NULL },
 	FIELD_ARG(settings, "timeout", authz.timeout_ms, decode_limit, FIELD_OPTIONAL, &authz_timeout),
 	FIELD(settings, "agent", authz.agent, decode_word, FIELD_OPTIONAL),
 	FIELD(settings, "stateDirectory", authz.state_directory, decode_path, FIELD_OPTIONAL),

@@ -9,7 +9,7 @@
 
 #include "sallyport/text.h"
 
-#define TABLE_COLUMNS_MAX	8
+#define TABLE_COLUMNS_MAX	10
 #define TABLE_PADDING		5	/* spaces after the longest cell of a column but the last */
 
 struct table {

@@ -73,14 +73,35 @@ static bool ask(const struct admin_request *r, struct event_base *base, const ch
 	return true;
 }
 
+/* Each has keys and counts of its own, and only its admin socket tells them. */
+static enum outcome name_others(const struct proxy *p, const struct admin_request *r)
+{
+	const struct proxy_settings *settings = p->snapshot->settings;
+	size_t count = settings->authz.addresses.count;
+	struct text why;
+	enum outcome o;
+
+	text_init(&why);
+	text_printf(&why, count == 1 ? "the agent is a service of its own" :
+		    "the %zu agents are services of their own, each with its own keys and counts", count);
+	text_add(&why, SLICE(": sallyctl -s with the --admin socket of "));
+	for (size_t i = 0; i < count; i++)
+		text_printf(&why, "%s%.*s", i > 0 ? ", " : "",
+			    SLICE_ARG(settings->authz.addresses.items[i]));
+	text_add_char(&why, '\0');
+	o = fail(r->out, r->json, text_slice(&why).at);
+	text_fini(&why);
+	return o;
+}
+
 enum outcome ask_agent(const struct admin_request *r)
 {
 	const struct proxy *p = r->program;
 
+	if (p->snapshot->settings->authz.addresses.count > 0)
+		return name_others(p, r);
 	if (p->agent == NULL)
-		return fail(r->out, r->json, p->agent_address[0] != '\0' ?
-			    "the agent is a service of its own: sallyctl -s its --admin socket" :
-			    "no document needs the agent: none runs");
+		return fail(r->out, r->json, "no document needs the agent: none runs");
 	if (!ask(r, p->base, supervisor_admin(p->agent)))
 		return fail(r->out, r->json, "the agent does not answer");
 	return AGAIN;

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "proxy/admin/agents.h"
 #include "proxy/admin/ask_agent.h"
 #include "proxy/admin/explain.h"
 #include "proxy/admin/show.h"
@@ -22,6 +23,39 @@ SHOW(clusters)
 SHOW(secrets)
 SHOW(tls)
 #undef SHOW
+
+/* Who waits until every worker has said how it sees its agents. */
+struct agents_answer {
+	struct proxy *proxy;		/* borrowed */
+	struct admin_session *session;
+	bool json;
+	struct agents_seen seen;
+};
+
+static void on_agents_seen(void *arg)
+{
+	struct agents_answer *a = arg;
+	struct text out;
+
+	text_init(&out);
+	show_agents(a->proxy, &a->seen, &out, a->json);
+	admin_answer(a->session, text_slice(&out));
+	text_fini(&out);
+	free(a);
+}
+
+static enum outcome run_show_agents(const struct admin_request *r)
+{
+	struct agents_answer *a = calloc(1, sizeof(*a));
+	struct proxy *p = r->program;
+
+	if (a == NULL)
+		fatal("out of memory for an answer");
+	*a = (struct agents_answer){ .proxy = p, .session = r->session, .json = r->json };
+	agents_see(p, &a->seen);
+	workers_quiesce(p->workers, p->worker_count, p->base, on_agents_seen, a);
+	return AGAIN;
+}
 
 static enum outcome run_show_version(const struct admin_request *r)
 {
@@ -77,6 +111,8 @@ static const struct admin_command commands[] = {
 	{ "show listeners", NULL, "what is bound, and the servers behind it", false, run_show_listeners },
 	{ "show routes", NULL, "virtual hosts and their routes in order", false, run_show_routes },
 	{ "show clusters", NULL, "upstream clusters and their endpoints", false, run_show_clusters },
+	{ "show agents", NULL, "who decides about requests: state, and what became of the questions", false,
+	  run_show_agents },
 	{ "show secrets", NULL, "certificates: status and validity, never a key", false, run_show_secrets },
 	{ "show tls", NULL, "session ticket keys: age and rotation, never a key", false, run_show_tls },
 	{ "policies", "[NAMESPACE/NAME]", "how often each rule decided; what dry runs would have refused", false,

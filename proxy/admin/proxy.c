@@ -196,13 +196,14 @@ static bool bind_listeners(struct proxy *p, const struct snapshot *s, struct pro
 struct switch_message {
 	struct snapshot *snapshot;
 	struct tls_set *tls;
+	char own_agent[AUTHZ_NAME_BYTES];
 };
 
 static void switch_worker(struct worker *w, void *arg)
 {
 	struct switch_message *m = arg;
 
-	server_switch(w->proxy, m->snapshot, m->tls);
+	server_switch(w->proxy, m->snapshot, m->tls, m->own_agent);
 	free(m);
 }
 
@@ -246,7 +247,8 @@ static void switch_workers(struct proxy *p, struct snapshot *s, struct tls_set *
 		struct switch_message *m = calloc(1, sizeof(*m));
 
 		must(m != NULL);
-		*m = (struct switch_message){ snapshot_ref(s), tls_set_ref(tls) };
+		*m = (struct switch_message){ .snapshot = snapshot_ref(s), .tls = tls_set_ref(tls) };
+		snprintf(m->own_agent, sizeof(m->own_agent), "%s", p->agent_address);
 		worker_post(p->workers[i], switch_worker, m);
 	}
 	for (b = TAILQ_FIRST(&p->bound); b != NULL; b = next) {
@@ -290,26 +292,40 @@ static void activate(struct proxy *p, struct snapshot *s, struct tls_set *tls)
 	snapshot_unref(&before);
 }
 
-/* The agent that the settings name, or one of our own where documents need it: that one gets the copy
- * of them, before any worker asks by them. */
+static bool names_agents(const struct snapshot *s)
+{
+	return s->settings->authz.addresses.count > 0;
+}
+
+/* Where documents need an agent and the settings name none, one of our own: it gets the copy of them,
+ * before any worker asks by them. */
 static bool provide_agent(struct proxy *p, const struct snapshot *s, int *copy)
 {
-	struct slice address = s->settings->authz.address;
 	int documents = *copy;
 
+	if (names_agents(s) || (p->agent == NULL && !s->has_policies))
+		return true;
+	*copy = -1;
 	if (p->agent != NULL) {
-		*copy = -1;
 		supervisor_use(p->agent, documents);
-	} else if (address.len > 0) {
-		snprintf(p->agent_address, sizeof(p->agent_address), "%.*s", SLICE_ARG(address));
-	} else if (s->has_policies) {
-		*copy = -1;
-		p->agent = supervisor_start(p->base, s->settings->authz.agent.at,
-					    s->settings->authz.state_directory.at, documents,
-					    p->agent_address, sizeof(p->agent_address));
-		return p->agent != NULL;
+		return true;
 	}
-	return true;
+	p->agent = supervisor_start(p->base, s->settings->authz.agent.at, s->settings->authz.state_directory.at,
+				    documents, p->agent_address, sizeof(p->agent_address));
+	if (p->agent != NULL)
+		supervisor_await(p->agent, AGENT_LISTEN_MS);
+	return p->agent != NULL;
+}
+
+/* No worker asks our own agent any more, where others are named: it answers what it was asked, and
+ * ends. */
+static void dismiss_agent(struct proxy *p)
+{
+	if (p->agent == NULL || !names_agents(p->snapshot))
+		return;
+	log_info("authz", "agent %d is needed no more: others are named", (int)supervisor_pid(p->agent));
+	supervisor_stop(&p->agent);
+	p->agent_address[0] = '\0';
 }
 
 static void note_change(struct problems *ps, const struct proxy_settings *now, const char *field, bool changed)
@@ -330,12 +346,39 @@ static void note_start_settings(const struct proxy_settings *was, const struct p
 	note_change(ps, now, "admin.socket", !slice_eq(was->admin.socket, now->admin.socket));
 	note_change(ps, now, "accessLog", !slice_eq(was->access_log.path, now->access_log.path) ||
 					  was->access_log.format != now->access_log.format);
-	note_change(ps, now, "authz.address", !slice_eq(was->authz.address, now->authz.address));
 	note_change(ps, now, "authz.agent", !slice_eq(was->authz.agent, now->authz.agent));
 	note_change(ps, now, "authz.stateDirectory",
 		    !slice_eq(was->authz.state_directory, now->authz.state_directory));
 	note_change(ps, now, "limits.maxConnections",
 		    was->limits.max_connections != now->limits.max_connections);
+}
+
+struct switched {
+	struct proxy *proxy;
+	void (*done)(void *arg);
+	void *arg;
+};
+
+static void on_switched(void *arg)
+{
+	struct switched *w = arg;
+
+	dismiss_agent(w->proxy);
+	if (w->done != NULL)
+		w->done(w->arg);
+	free(w);
+}
+
+static void tell_when_switched(struct proxy *p, void (*done)(void *arg), void *arg)
+{
+	struct switched *w;
+
+	if (done == NULL && (p->agent == NULL || !names_agents(p->snapshot)))
+		return;
+	w = calloc(1, sizeof(*w));
+	must(w != NULL);
+	*w = (struct switched){ p, done, arg };
+	workers_quiesce(p->workers, p->worker_count, p->base, on_switched, w);
 }
 
 enum outcome proxy_reload(struct proxy *p, struct problems *ps, void (*done)(void *arg), void *arg)
@@ -360,8 +403,7 @@ enum outcome proxy_reload(struct proxy *p, struct problems *ps, void (*done)(voi
 	activate(p, s, tls_set_create(p->secrets, s));
 	log_info("config", "loaded: revision %s, load %llu, %zu listeners, %zu clusters", s->rev,
 		 (unsigned long long)s->serial, s->listeners.count, s->clusters.count);
-	if (done != NULL)
-		workers_quiesce(p->workers, p->worker_count, p->base, done, arg);
+	tell_when_switched(p, done, arg);
 	return OK;
 }
 
@@ -397,8 +439,6 @@ static void create_workers(struct proxy *p, const struct snapshot *s)
 		p->workers[i] = worker_create(i);
 		server = p->servers[i] = server_create(p->workers[i]);
 		server->connections_max = (connections + p->worker_count - 1) / p->worker_count;
-		server->authz_addresses = p->agent_addresses;
-		server->authz_address_count = 1;
 		server->log = p->log;
 		server->on_stream_end = p->log != NULL ? on_stream_end : NULL;
 		snprintf(server->local_ip, sizeof(server->local_ip), "%s", own);
@@ -467,7 +507,6 @@ enum outcome proxy_start(struct proxy *p, const char *const *paths, size_t count
 	*p = (struct proxy){ .paths = paths, .path_count = count };
 	TAILQ_INIT(&p->bound);
 	ignore_signals();
-	p->agent_addresses[0] = p->agent_address;
 	p->started_wall_us = clock_wall_us();
 	s = load_and_copy(p, &copy, ps);
 	log_problems(ps, SEVERITY_WARNING);
@@ -489,8 +528,6 @@ enum outcome proxy_start(struct proxy *p, const char *const *paths, size_t count
 	if (!provide_agent(p, s, &copy))
 		goto failed;
 	close_copy(&copy);
-	if (p->agent != NULL)
-		supervisor_await(p->agent, AGENT_LISTEN_MS);
 	for (unsigned i = 0; i < p->worker_count; i++)
 		worker_start(p->workers[i]);
 	activate(p, s, tls_set_create(p->secrets, s));

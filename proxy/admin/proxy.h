@@ -41,8 +41,7 @@ struct proxy {
 	struct snapshot *snapshot;	/* one reference: what serves now */
 	TAILQ_HEAD(, bound) bound;
 	struct supervisor *agent;	/* owned; NULL where an address is configured or none is needed */
-	char agent_address[160];	/* "unix:…" or host:port; what servers' lists point at */
-	const char *agent_addresses[1];
+	char agent_address[AUTHZ_NAME_BYTES];	/* "unix:…" of `agent`; "": none runs */
 	struct access_log *log;		/* owned; NULL: off */
 	struct admin_socket *admin;	/* owned */
 	uint64_t serial;		/* loads that succeeded */

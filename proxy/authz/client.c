@@ -137,6 +137,23 @@ static void finish(struct authz_check *k, const struct authz_verdict *verdict)
 	on_verdict(owner, verdict);
 }
 
+/* What its agent is to blame for. */
+static void blame_agent(struct authz_check *k, enum authz_cause cause)
+{
+	struct authz_agent *a;
+
+	if (k->state != CHECK_SENT)
+		return;
+	a = k->connection->agent;
+	if (cause == AUTHZ_CAUSE_TIMEOUT) {
+		a->counters.timeouts++;
+		authz_agent_missed(a);
+	} else if (cause == AUTHZ_CAUSE_MALFORMED || cause == AUTHZ_CAUSE_AGENT_ERROR) {
+		a->counters.errors++;
+		authz_agent_missed(a);
+	}
+}
+
 static void fail(struct authz_check *k, enum authz_cause cause)
 {
 	bool too_large = cause == AUTHZ_CAUSE_TOO_LARGE;
@@ -152,6 +169,7 @@ static void fail(struct authz_check *k, enum authz_cause cause)
 	};
 
 	count_add(&k->client->counters.failed[cause], 1);
+	blame_agent(k, cause);
 	finish(k, &v);
 }
 
@@ -165,14 +183,12 @@ static void doom(struct authz_check *k, enum authz_cause cause)
 	client_wake(k->client);
 }
 
-void client_lost(struct authz_check *k)
+/* Once more, rather not by the agent that has failed it. */
+static void ask_again(struct authz_check *k)
 {
 	struct authz_client *c = k->client;
 
-	if (k->retried || c->stopping) {
-		doom(k, c->stopping ? AUTHZ_CAUSE_STOPPED : AUTHZ_CAUSE_LOST);
-		return;
-	}
+	k->avoid = k->connection->agent->serial;
 	authz_connection_forget(k->connection, k);
 	k->connection = NULL;
 	k->retried = true;
@@ -182,6 +198,18 @@ void client_lost(struct authz_check *k)
 	publish_counts(c);
 	count_add(&c->counters.retried, 1);
 	client_wake(c);
+}
+
+void client_lost(struct authz_check *k)
+{
+	struct authz_client *c = k->client;
+
+	k->connection->agent->counters.lost++;
+	if (k->retried || c->stopping) {
+		doom(k, c->stopping ? AUTHZ_CAUSE_STOPPED : AUTHZ_CAUSE_LOST);
+		return;
+	}
+	ask_again(k);
 }
 
 /* ---- answers ---- */
@@ -196,6 +224,28 @@ static void deny(struct authz_check *k, struct authz_verdict *v)
 	finish(k, v);
 }
 
+static bool is_other_ready(const struct authz_check *k)
+{
+	struct authz_agent *a;
+
+	TAILQ_FOREACH(a, &k->client->agents, link)
+		if (a != k->connection->agent && !authz_agent_is_stalled(a) &&
+		    authz_agent_pick(a) != NULL)
+			return true;
+	return false;
+}
+
+/* The agent could not decide, such as for documents that have not reached it. Another one may. */
+static void undecided(struct authz_check *k)
+{
+	if (k->retried || !is_other_ready(k)) {
+		fail(k, AUTHZ_CAUSE_AGENT_ERROR);
+		return;
+	}
+	blame_agent(k, AUTHZ_CAUSE_AGENT_ERROR);
+	ask_again(k);
+}
+
 void client_answered(struct authz_check *k, struct slice payload)
 {
 	struct authz_verdict v = { .cause = AUTHZ_CAUSE_NONE };
@@ -203,13 +253,15 @@ void client_answered(struct authz_check *k, struct slice payload)
 	if (check_reply_read(payload, &v.reply) != OK) {
 		fail(k, AUTHZ_CAUSE_MALFORMED);
 	} else if (v.reply.allow) {
+		authz_agent_answered(k->connection->agent);
 		v.outcome = AUTHZ_ALLOWED;
 		v.status = 200;
 		count_add(&k->client->counters.allowed, 1);
 		finish(k, &v);
 	} else if (slice_eq(v.reply.reason, SLICE("error"))) {
-		fail(k, AUTHZ_CAUSE_AGENT_ERROR);
+		undecided(k);
 	} else {
+		authz_agent_answered(k->connection->agent);
 		deny(k, &v);
 	}
 }
@@ -263,6 +315,7 @@ struct authz_check *authz_check_start(struct authz_client *c, const struct check
 	k->owner = owner;
 	k->deadline_ms = deadline_ms;
 	k->retried = false;
+	k->avoid = 0;
 	k->state = CHECK_WAITING;
 	TAILQ_INSERT_TAIL(&c->waiting, k, queue);
 	TAILQ_INSERT_TAIL(&c->open, k, open);
@@ -296,39 +349,68 @@ void authz_check_cancel(struct authz_check **checkp)
 
 /* ---- the pump ---- */
 
-/* The next agent, in turn, with a connection that takes a question. */
-static struct authz_connection *pick_connection(struct authz_client *c)
+static bool fits(const struct authz_check *k, const struct authz_connection *x)
 {
-	struct authz_connection *x;
-
-	for (size_t i = 0; i < c->agent_count; i++) {
-		struct authz_agent *a = &c->agents[c->next_agent];
-
-		c->next_agent = (c->next_agent + 1) % c->agent_count;
-		x = authz_agent_pick(a);
-		if (x != NULL)
-			return x;
-	}
-	return NULL;
+	return k->payload_bytes + SPOP_HEADER_MAX - SPOP_LENGTH_BYTES <= x->frame_size;
 }
 
-static bool is_hopeful(const struct authz_client *c)
+/* Agents that have let the last questions run out, or failed this one, come last. */
+static unsigned rank(const struct authz_check *k, const struct authz_agent *a)
+{
+	return (authz_agent_is_stalled(a) ? 2 : 0) + (k->avoid == a->serial ? 1 : 0);
+}
+
+/* Is anyone but those that are stalled worth waiting for? */
+static bool is_hopeful(const struct authz_client *c, bool stalled_too)
 {
 	int64_t now_ms = clock_monotonic_ms();
+	struct authz_agent *a;
 
-	for (size_t i = 0; i < c->agent_count; i++)
-		if (authz_agent_is_hopeful(&c->agents[i], now_ms))
+	TAILQ_FOREACH(a, &c->agents, link)
+		if (authz_agent_is_hopeful(a, now_ms) && (stalled_too || !authz_agent_is_stalled(a)))
 			return true;
 	return false;
+}
+
+/* Where the check goes now, or NULL. `too_large`: it would, if it were smaller. */
+static struct authz_connection *pick_connection(struct authz_client *c, const struct authz_check *k,
+						bool *too_large)
+{
+	struct authz_connection *x, *best = NULL;
+	unsigned best_rank = 0, r;
+	struct authz_agent *a;
+
+	*too_large = false;
+	TAILQ_FOREACH(a, &c->agents, link) {
+		x = authz_agent_pick(a);
+		if (x != NULL && !fits(k, x))
+			*too_large = true;
+		if (x == NULL || !fits(k, x))
+			continue;
+		r = rank(k, a);
+		if (best == NULL || r < best_rank || (r == best_rank && x->in_flight < best->in_flight)) {
+			best = x;
+			best_rank = r;
+		}
+	}
+	if (best == NULL || (best_rank >= 2 && is_hopeful(c, false)))
+		return NULL;
+	TAILQ_REMOVE(&c->agents, best->agent, link);
+	TAILQ_INSERT_TAIL(&c->agents, best->agent, link);
+	return best;
 }
 
 static void give_to_connections(struct authz_client *c)
 {
 	struct authz_connection *x;
 	struct authz_check *k;
+	bool too_large;
 
-	while ((k = TAILQ_FIRST(&c->waiting)) != NULL && (x = pick_connection(c)) != NULL) {
-		if (k->payload_bytes + SPOP_HEADER_MAX - SPOP_LENGTH_BYTES > x->frame_size) {
+	while ((k = TAILQ_FIRST(&c->waiting)) != NULL) {
+		x = pick_connection(c, k, &too_large);
+		if (x == NULL && !too_large)
+			break;
+		if (x == NULL) {
 			doom(k, AUTHZ_CAUSE_TOO_LARGE);
 			continue;
 		}
@@ -344,13 +426,14 @@ static void give_to_connections(struct authz_client *c)
 /* Nobody takes what still waits: connections are opened, or there is no hope. */
 static void help_the_waiting(struct authz_client *c)
 {
+	struct authz_agent *a;
 	struct authz_check *k;
 
 	if (TAILQ_EMPTY(&c->waiting))
 		return;
-	for (size_t i = 0; i < c->agent_count; i++)
-		authz_agent_open_needed(&c->agents[i]);
-	if (is_hopeful(c))
+	TAILQ_FOREACH(a, &c->agents, link)
+		authz_agent_open_needed(a);
+	if (is_hopeful(c, true))
 		return;
 	while ((k = TAILQ_FIRST(&c->waiting)) != NULL)
 		doom(k, AUTHZ_CAUSE_UNREACHABLE);
@@ -358,9 +441,22 @@ static void help_the_waiting(struct authz_client *c)
 
 static void flush_all(struct authz_client *c)
 {
-	for (size_t i = 0; i < c->agent_count; i++)
-		for (unsigned j = 0; j < c->agents[i].count; j++)
-			authz_connection_flush(&c->agents[i].connections[j]);
+	struct authz_agent *a;
+
+	TAILQ_FOREACH(a, &c->agents, link)
+		for (unsigned i = 0; i < a->count; i++)
+			authz_connection_flush(&a->connections[i]);
+}
+
+static void bury_those_that_left(struct authz_client *c)
+{
+	struct authz_agent *a, *next;
+
+	for (a = TAILQ_FIRST(&c->agents); a != NULL; a = next) {
+		next = TAILQ_NEXT(a, link);
+		if (a->leaving && authz_agent_has_left(a))
+			authz_agent_free(a);
+	}
 }
 
 static void on_pump(evutil_socket_t fd, short what, void *arg)
@@ -376,6 +472,7 @@ static void on_pump(evutil_socket_t fd, short what, void *arg)
 	help_the_waiting(c);
 	while ((k = TAILQ_FIRST(&c->doomed)) != NULL)
 		fail(k, k->cause);
+	bury_those_that_left(c);
 }
 
 /* ---- deadlines ---- */
@@ -470,15 +567,14 @@ static void free_memory(struct authz_client *c)
 {
 	struct authz_check *k;
 
-	for (size_t i = 0; i < c->agent_count; i++)
-		authz_agent_fini(&c->agents[i]);
+	while (!TAILQ_EMPTY(&c->agents))
+		authz_agent_free(TAILQ_FIRST(&c->agents));
 	while ((k = TAILQ_FIRST(&c->spare)) != NULL) {
 		TAILQ_REMOVE(&c->spare, k, queue);
 		free_check(k);
 	}
 	event_del(&c->pump);
 	event_del(&c->tick);
-	free(c->agents);
 	object_wipe(c);
 	free(c);
 }
@@ -487,9 +583,9 @@ struct authz_client *authz_client_create(struct event_base *base,
 					 const struct authz_client_config *config)
 {
 	struct authz_client *c = calloc(1, sizeof(*c));
+	struct authz_agent *a;
 
-	must(config->address_count > 0);
-	if (c == NULL || (c->agents = calloc(config->address_count, sizeof(*c->agents))) == NULL)
+	if (c == NULL)
 		fatal("out of memory: authz client");
 	c->obj.kind = KIND_AUTHZ_CLIENT;
 	c->base = base;
@@ -497,6 +593,7 @@ struct authz_client *authz_client_create(struct event_base *base,
 	c->earliest_ms = INT64_MAX;
 	fill_defaults(&c->config);
 	make_engine_id(c);
+	TAILQ_INIT(&c->agents);
 	TAILQ_INIT(&c->open);
 	TAILQ_INIT(&c->waiting);
 	TAILQ_INIT(&c->doomed);
@@ -505,16 +602,66 @@ struct authz_client *authz_client_create(struct event_base *base,
 	    event_assign(&c->tick, base, -1, 0, on_tick, c) != 0)
 		fatal("authz: cannot make events");
 	for (size_t i = 0; i < config->address_count; i++) {
-		if (!authz_agent_init(&c->agents[i], c, config->addresses[i])) {
+		if (authz_agent_create(c, config->addresses[i]) == NULL) {
 			free_memory(c);
 			return NULL;
 		}
-		c->agent_count++;
 	}
 	c->config.addresses = NULL;
-	for (size_t i = 0; i < c->agent_count; i++)
-		authz_agent_start(&c->agents[i]);
+	TAILQ_FOREACH(a, &c->agents, link)
+		authz_agent_start(a);
 	return c;
+}
+
+static bool is_named(const struct authz_agent *a, const char *const *addresses, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(a->name, addresses[i]) == 0)
+			return true;
+	return false;
+}
+
+static bool is_in_use(const struct authz_client *c, const char *address)
+{
+	const struct authz_agent *a;
+
+	TAILQ_FOREACH(a, &c->agents, link)
+		if (!a->leaving && strcmp(a->name, address) == 0)
+			return true;
+	return false;
+}
+
+void authz_client_use(struct authz_client *c, const char *const *addresses, size_t count)
+{
+	struct authz_agent *a;
+
+	object_must(c, KIND_AUTHZ_CLIENT);
+	TAILQ_FOREACH(a, &c->agents, link)
+		if (!a->leaving && !is_named(a, addresses, count))
+			authz_agent_leave(a);
+	for (size_t i = 0; i < count; i++) {
+		a = is_in_use(c, addresses[i]) ? NULL : authz_agent_create(c, addresses[i]);
+		if (a != NULL)
+			authz_agent_start(a);
+	}
+}
+
+size_t authz_client_describe(const struct authz_client *c, struct authz_agent_status *out, size_t max)
+{
+	const struct authz_agent *a;
+	size_t n = 0;
+
+	TAILQ_FOREACH(a, &c->agents, link) {
+		if (a->leaving || n == max)
+			continue;
+		out[n] = (struct authz_agent_status){
+			.state = authz_agent_state(a), .counters = a->counters,
+		};
+		for (unsigned i = 0; i < a->count; i++)
+			out[n].outstanding += a->connections[i].in_flight;
+		snprintf(out[n++].address, sizeof(out->address), "%s", a->name);
+	}
+	return n;
 }
 
 /* DISCONNECT to every agent at once, then a short while for their answers. */
@@ -522,13 +669,14 @@ static void say_goodbye(struct authz_client *c)
 {
 	int64_t until_ms = clock_monotonic_ms() + AUTHZ_GOODBYE_MS;
 	struct timespec pause = { .tv_nsec = 2000000 };
+	struct authz_agent *a;
 	bool pending;
 
 	do {
 		pending = false;
-		for (size_t i = 0; i < c->agent_count; i++)
-			for (unsigned j = 0; j < c->agents[i].count; j++)
-				pending |= authz_connection_say_goodbye(&c->agents[i].connections[j]);
+		TAILQ_FOREACH(a, &c->agents, link)
+			for (unsigned i = 0; i < a->count; i++)
+				pending |= authz_connection_say_goodbye(&a->connections[i]);
 	} while (pending && clock_monotonic_ms() < until_ms && nanosleep(&pause, NULL) == 0);
 }
 

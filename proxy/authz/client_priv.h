@@ -49,6 +49,7 @@ struct authz_check {
 	authz_on_verdict *on_verdict;
 	void *owner;
 	bool retried;
+	uint64_t avoid;				/* serial of the agent that failed it; 0: none did */
 	unsigned char *payload;			/* owned; kept for the next check */
 	uint32_t payload_bytes, capacity;
 };
@@ -60,7 +61,8 @@ TAILQ_HEAD(check_list, authz_check);
 	X(BACKOFF)		/* no socket: opened when the timer fires */ \
 	X(CONNECTING)		/* until the kernel says so, or connect_ms */ \
 	X(HELLO)		/* until AGENT-HELLO, or hello_ms */ \
-	X(READY)		/* takes questions */
+	X(READY)		/* takes questions */ \
+	X(LEAVING)		/* said goodbye: until the agent closes, or AUTHZ_GOODBYE_MS */
 #define CONNECTION_ENUM(name)	CONNECTION_##name,
 enum connection_state { CONNECTION_STATES(CONNECTION_ENUM) CONNECTION_STATE_COUNT };
 
@@ -87,7 +89,9 @@ struct authz_connection {
 };
 
 struct authz_agent {
+	TAILQ_ENTRY(authz_agent) link;		/* the longest unasked first */
 	struct authz_client *client;		/* borrowed */
+	uint64_t serial;			/* of this client's agents, from 1 */
 	char *name;				/* owned: as configured */
 	struct spop_address address;
 	struct authz_connection *connections;	/* owned: `count` of them */
@@ -96,15 +100,21 @@ struct authz_agent {
 	struct event probe_timer;
 	unsigned probe_failures, probe_successes;	/* in a row */
 	bool up;
+	bool leaving;				/* no longer in use: freed once it has answered */
 	int64_t failing_since_ms;		/* 0: it is not */
+	unsigned misses;			/* since its last good answer in time */
+	int64_t stalled_until_ms;		/* 0: it is not stalled */
+	struct authz_agent_counters counters;
 };
+
+TAILQ_HEAD(authz_agent_list, authz_agent);
 
 struct authz_client {
 	struct object obj;
 	struct event_base *base;		/* borrowed */
 	struct authz_client_config config;	/* addresses are not kept; defaults filled in */
-	struct authz_agent *agents;		/* owned */
-	size_t agent_count, next_agent;
+	struct authz_agent_list agents;		/* owned; those that leave among them */
+	uint64_t next_serial;
 	struct event pump, tick;
 	bool pump_active, tick_armed, stopping;
 	struct check_list open, waiting, doomed, spare;
@@ -130,16 +140,25 @@ int64_t client_jitter(struct authz_client *c, int64_t ms);	/* ms, a quarter more
 void client_arm(struct event *timer, int64_t ms);
 
 /* agent.c */
-bool authz_agent_init(struct authz_agent *a, struct authz_client *c, const char *address);
-void authz_agent_fini(struct authz_agent *a);
+/* NULL: no address, which was logged. Nothing is opened yet. */
+struct authz_agent *authz_agent_create(struct authz_client *c, const char *address);
+void authz_agent_free(struct authz_agent *a);
 void authz_agent_start(struct authz_agent *a);
+/* Asked no more. To be looked after by the pump, with authz_agent_has_left(). */
+void authz_agent_leave(struct authz_agent *a);
+/* Says goodbye where nothing is unanswered. True: nothing is open any more. */
+bool authz_agent_has_left(struct authz_agent *a);
 /* A connection that takes a question now, or NULL. */
 struct authz_connection *authz_agent_pick(struct authz_agent *a);
 /* Somebody is waiting: opens idle connections, and those whose back-off has become long. */
 void authz_agent_open_needed(struct authz_agent *a);
 /* Is waiting for it worth anybody's while? */
 bool authz_agent_is_hopeful(const struct authz_agent *a, int64_t now_ms);
-void authz_agent_is_well(struct authz_agent *a);	/* HELLO or an answer came */
+bool authz_agent_is_stalled(const struct authz_agent *a);
+void authz_agent_is_well(struct authz_agent *a);	/* HELLO or an answer came, also a late one */
+void authz_agent_answered(struct authz_agent *a);	/* in time */
+void authz_agent_missed(struct authz_agent *a);	/* a question was not answered in time, or badly */
+enum authz_agent_state authz_agent_state(const struct authz_agent *a);
 void authz_agent_failed(struct authz_agent *a);	/* a connection could not be opened, or was lost */
 void authz_agent_probed(struct authz_agent *a, bool well);
 
@@ -154,8 +173,9 @@ void authz_connection_send(struct authz_connection *x, struct authz_check *k);
 void authz_connection_flush(struct authz_connection *x);
 /* The answer to `k` is not wanted any more. */
 void authz_connection_forget(struct authz_connection *x, struct authz_check *k);
-/* DISCONNECT `status` as a courtesy, then close; sent checks are told client_lost(). */
 /* True while the agent may still answer our DISCONNECT. */
 bool authz_connection_say_goodbye(struct authz_connection *x);
+/* Its agent leaves. True: no socket is open any more. */
+bool authz_connection_has_left(struct authz_connection *x);
 
 #endif

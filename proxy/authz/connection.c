@@ -26,7 +26,8 @@ static const uint8_t may_follow[CONNECTION_STATE_COUNT] = {
 	[CONNECTION_BACKOFF]    = TO(CONNECTING) | TO(HELLO) | TO(BACKOFF),
 	[CONNECTION_CONNECTING] = TO(HELLO) | TO(BACKOFF) | TO(IDLE),
 	[CONNECTION_HELLO]      = TO(READY) | TO(BACKOFF) | TO(IDLE),
-	[CONNECTION_READY]      = TO(BACKOFF) | TO(IDLE),
+	[CONNECTION_READY]      = TO(BACKOFF) | TO(IDLE) | TO(LEAVING),
+	[CONNECTION_LEAVING]    = TO(IDLE),
 };
 
 static struct authz_client *client_of(const struct authz_connection *x)
@@ -68,6 +69,8 @@ static void drop_socket(struct authz_connection *x)
 /* Each sent check finds another connection, or fails. */
 static void lose_checks(struct authz_connection *x)
 {
+	if (x->in_flight > 0)
+		authz_agent_missed(x->agent);
 	for (size_t i = 0; i <= x->by_id_mask && x->in_flight > 0; i++)
 		if (x->by_id[i] != NULL)
 			client_lost(x->by_id[i]);
@@ -90,9 +93,13 @@ static void fail_connection(struct authz_connection *x)
 	if (settled)
 		x->failures = 0;
 	authz_agent_failed(x->agent);
-	enter(x, CONNECTION_BACKOFF);
-	client_arm(&x->timer, client_jitter(client_of(x), backoff_ms(x)));
-	x->failures++;
+	if (x->agent->leaving) {
+		enter(x, CONNECTION_IDLE);
+	} else {
+		enter(x, CONNECTION_BACKOFF);
+		client_arm(&x->timer, client_jitter(client_of(x), backoff_ms(x)));
+		x->failures++;
+	}
 	lose_checks(x);
 	client_wake(client_of(x));
 }
@@ -214,6 +221,7 @@ void authz_connection_send(struct authz_connection *x, struct authz_check *k)
 	head = spop_put_head(out, SPOP_NOTIFY, SPOP_FIN, k->stream_id, FRAME_ID, k->payload_bytes);
 	memcpy(out + head, k->payload, k->payload_bytes);
 	x->out_bytes += head + k->payload_bytes;
+	x->agent->counters.asked++;
 }
 
 void authz_connection_forget(struct authz_connection *x, struct authz_check *k)
@@ -223,8 +231,8 @@ void authz_connection_forget(struct authz_connection *x, struct authz_check *k)
 	must(*place == k);
 	*place = NULL;
 	x->in_flight--;
-	if (x->in_flight + 1 >= (x->pipelining ? client_of(x)->config.in_flight_max : 1))
-		client_wake(client_of(x));	/* somebody may wait for the place */
+	if (x->agent->leaving || x->in_flight + 1 >= (x->pipelining ? client_of(x)->config.in_flight_max : 1))
+		client_wake(client_of(x));	/* somebody may wait for the place, or for the end */
 }
 
 /* ---- reading ---- */
@@ -257,6 +265,7 @@ static bool on_hello(struct authz_connection *x, const struct spop_frame *f)
 	else
 		count_add(&client_of(x)->counters.reconnects, 1);
 	x->opened_before = true;
+	x->agent->counters.connects++;
 	authz_agent_is_well(x->agent);
 	client_wake(client_of(x));
 	return true;
@@ -277,6 +286,7 @@ static bool on_ack(struct authz_connection *x, const struct spop_frame *f)
 		client_answered(k, f->payload);
 	} else if (f->stream_id > 0 && f->stream_id < x->next_id && f->frame_id == FRAME_ID) {
 		count_add(&counters->late, 1);
+		x->agent->counters.late++;
 	} else {
 		count_add(&counters->unknown, 1);
 	}
@@ -347,6 +357,31 @@ static bool handle_frames(struct authz_connection *x)
 	return true;
 }
 
+/* Whatever comes is of no interest any more; the end is. */
+static bool is_over(const struct authz_connection *x)
+{
+	ssize_t n;
+
+	do
+		n = recv(x->fd, x->in, x->in_capacity, MSG_DONTWAIT);
+	while (n > 0);
+	return n == 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+/* The last of it: the agent is freed by the pump. */
+static void end_leaving(struct authz_connection *x)
+{
+	drop_socket(x);
+	enter(x, CONNECTION_IDLE);
+	client_wake(client_of(x));
+}
+
+static void hear_goodbye(struct authz_connection *x)
+{
+	if (is_over(x))
+		end_leaving(x);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct authz_connection *x = arg;
@@ -354,6 +389,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	ssize_t n;
 
 	(void)what;
+	if (x->state == CONNECTION_LEAVING) {
+		hear_goodbye(x);
+		return;
+	}
 	do {
 		room = x->in_capacity - x->in_bytes;
 		n = recv(fd, x->in + x->in_bytes, room, MSG_DONTWAIT);
@@ -430,6 +469,9 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	case CONNECTION_HELLO:
 		complain(x, x->state == CONNECTION_HELLO ? "no HELLO in time" : "connect timed out", "");
 		authz_connection_close(x, SPOP_TIMED_OUT);
+		break;
+	case CONNECTION_LEAVING:
+		end_leaving(x);
 		break;
 	case CONNECTION_READY:
 		if (x->in_flight > 0 || x->next_id != x->id_at_timer) {
@@ -527,17 +569,30 @@ void authz_connection_fini(struct authz_connection *x)
 
 bool authz_connection_say_goodbye(struct authz_connection *x)
 {
-	ssize_t n;
-
-	if (x->fd < 0 || x->state != CONNECTION_READY)
+	if (x->fd < 0 || (x->state != CONNECTION_READY && x->state != CONNECTION_LEAVING))
 		return false;
 	if (!x->said_goodbye) {
 		x->said_goodbye = true;
 		send_disconnect(x, SPOP_NORMAL);
 	}
-	/* Whatever comes is of no interest any more; the end is. */
-	do
-		n = recv(x->fd, x->in, x->in_capacity, MSG_DONTWAIT);
-	while (n > 0);
-	return n < 0 && (errno == EAGAIN || errno == EINTR);
+	return !is_over(x);
+}
+
+bool authz_connection_has_left(struct authz_connection *x)
+{
+	switch (x->state) {
+	case CONNECTION_READY:
+		if (x->in_flight > 0 || x->out_bytes > x->out_sent)
+			return false;
+		send_disconnect(x, SPOP_NORMAL);
+		x->said_goodbye = true;
+		enter(x, CONNECTION_LEAVING);
+		client_arm(&x->timer, AUTHZ_GOODBYE_MS);
+		return false;
+	case CONNECTION_LEAVING:
+		return false;
+	default:
+		drop_socket(x);
+		return true;
+	}
 }

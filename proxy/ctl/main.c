@@ -15,7 +15,7 @@
 static const char usage[] =
 	"usage: sallyctl [-s SOCKET] [-o text|json] COMMAND ...\n"
 	"\n"
-	"  show info|counters|listeners|routes|clusters|secrets|version\n"
+	"  show info|counters|listeners|routes|clusters|agents|secrets|version\n"
 	"  policies [NAMESPACE/NAME]\n"
 	"                    how often each rule decided, and what dry runs would have refused\n"
 	"  jwks show         issuers and their keys, as the agent has them\n"

@@ -117,21 +117,36 @@ static const struct listener_plan *find_plan(const struct snapshot *snapshot, co
 	return NULL;
 }
 
-/* The client of the agent is opened with the first snapshot that has policies, and stays. */
-static void open_authz(struct server *s)
+static size_t name_agents(const struct server *s, const char *addresses[PROXY_AGENTS_MAX])
 {
+	const struct proxy_settings *settings = s->use->snapshot->settings;
+	size_t count = settings->authz.addresses.count;
+
+	for (size_t i = 0; i < count; i++)
+		addresses[i] = settings->authz.addresses.items[i].at;
+	if (count == 0 && s->own_agent[0] != '\0')
+		addresses[count++] = s->own_agent;
+	return count;
+}
+
+/* The client of the agents is opened with the first snapshot that has policies, and stays; whom it
+ * asks is for each snapshot to say. */
+static void use_agents(struct server *s)
+{
+	const char *addresses[PROXY_AGENTS_MAX];
 	const struct authz_client_config config = {
-		.addresses = s->authz_addresses,
-		.address_count = s->authz_address_count,
+		.addresses = addresses,
+		.address_count = name_agents(s, addresses),
 		.waiting_max = (unsigned)s->use->snapshot->settings->limits.pending_checks,
 	};
 
-	if (s->authz != NULL || !s->use->snapshot->has_policies || s->authz_address_count == 0)
-		return;
-	s->authz = authz_client_create(s->worker->base, &config);
+	if (s->authz != NULL)
+		authz_client_use(s->authz, addresses, config.address_count);
+	else if (s->use->snapshot->has_policies && config.address_count > 0)
+		s->authz = authz_client_create(s->worker->base, &config);
 }
 
-void server_switch(struct server *s, struct snapshot *snapshot, struct tls_set *tls)
+void server_switch(struct server *s, struct snapshot *snapshot, struct tls_set *tls, const char *own_agent)
 {
 	struct snapshot_use *u = calloc(1, sizeof(*u)), *before = s->use;
 	struct downstream *d, *next;
@@ -145,7 +160,8 @@ void server_switch(struct server *s, struct snapshot *snapshot, struct tls_set *
 		l->plan = find_plan(snapshot, l->key);
 		l->acceptor.per_turn = (uint32_t)snapshot->settings->limits.accepts_per_turn;
 	}
-	open_authz(s);
+	snprintf(s->own_agent, sizeof(s->own_agent), "%s", own_agent);
+	use_agents(s);
 	if (before == NULL)
 		return;
 	before->current = false;

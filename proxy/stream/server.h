@@ -125,8 +125,7 @@ struct server {
 	struct snapshot_use *use;	/* the current one */
 	struct pool *pool;		/* owned */
 	struct authz_client *authz;	/* owned; NULL where no agent is needed */
-	const char *const *authz_addresses;	/* borrowed from the main thread for good */
-	size_t authz_address_count;
+	char own_agent[AUTHZ_NAME_BYTES];	/* asked where the settings name none; "": none runs */
 	/* Called once for each request when it ended: the access log. May be NULL. */
 	void (*on_stream_end)(struct server *s, const struct exchange *x);
 	void *log;
@@ -154,8 +153,9 @@ struct server *server_create(struct worker *w);
 /* Main thread, after the worker was joined. */
 void server_free(struct server **sp);
 
-/* On the worker (worker_post). `snapshot` and `tls`: the server takes the caller's references. */
-void server_switch(struct server *s, struct snapshot *snapshot, struct tls_set *tls);
+/* On the worker (worker_post). `snapshot` and `tls`: the server takes the caller's references.
+ * `own_agent`: address of the agent that the proxy runs; "": it runs none. */
+void server_switch(struct server *s, struct snapshot *snapshot, struct tls_set *tls, const char *own_agent);
 void server_listen(struct server *s, int fd, const char *key);
 /* No further connections on it; closes the descriptor. */
 void server_unlisten(struct server *s, const char *key);

@@ -86,6 +86,31 @@ nothing_slipped() {
 	done
 }
 
+# use_agents TIMEOUT NAME …: the edge asks the agents at NAME.sock; without any it runs its own.
+use_agents() {
+	spec="timeout: $1" list=
+	shift
+	for name in "$@"; do list="$list\"unix:$PWD/$name.sock\", "; done
+	[ $# -eq 0 ] || spec="$spec, addresses: [${list%, }]"
+	sed "/^  authz: /d; s|^  workers: .*|&\n  authz: {$spec}|" conf/edge.yaml >conf/edge.new
+	mv conf/edge.new conf/edge.yaml
+}
+
+# agent_field NAME FIELD: of the agent at NAME.sock, in `show agents`.
+agent_field() {
+	sallyctl -o json show agents | jq -r ".[] | select(.agent == \"unix:$PWD/$1.sock\") | .$2"
+}
+agent_counter() {
+	n=$(agent_field "$1" "$2")
+	echo "${n:-0}"
+}
+
+# agents NAME …: these are asked, all of them are up, and no others.
+agents() {
+	for name in "$@"; do echo "unix:$PWD/$name.sock UP"; done >agents.expected
+	await same "$(cat agents.expected)" sh -c "sallyctl -o json show agents | jq -r '.[] | .agent + \" \" + .state'"
+}
+
 # use_agent ADDRESS: the edge asks the agent there and starts none.
 use_agent() {
 	sed -i "s,^  workers: .*,&\n  authz: {address: \"$1\"}," conf/edge.yaml

@@ -6,15 +6,20 @@
 
 Once all listen, the file `vars` in the working folder has a line NAME='port' for each, and the file
 `origins` exists. Answers: "NAME METHOD TARGET"; under /head/ the request's fields, one a line; under
-/gate/WORD one chunk at once and the last when the file WORD exists; under /bytes/N so many bytes.
+/gate/WORD one chunk at once and the last when the file WORD exists; under /bytes/N so many bytes;
+/asked/WORD how often /WORD was asked for.
 What came as a body is counted in x-received.
 """
+import collections
 import http.server
 import os
 import signal
 import sys
 import threading
 import time
+
+asked = collections.Counter()
+asked_lock = threading.Lock()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -60,6 +65,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self):
         kind, _, word = self.path.lstrip("/").partition("/")
+        with asked_lock:
+            asked[kind] += 1
         if kind == "gate":
             self.gate(word)
             return
@@ -70,6 +77,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"x" * (int(word) & 65535))
             return
         body = f"{self.name} {self.command} {self.path}\n"
+        if kind == "asked":
+            body = f"{asked[word]}\n"
         if kind == "head":
             body = "".join(f"{name}: {value}\n" for name, value in self.headers.items())
         self.start(len(body))

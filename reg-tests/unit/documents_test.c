@@ -243,7 +243,7 @@ static void a_proxy_without_document_has_defaults(void **state)
 	assert_int_equal(p->limits.tls_handshake_ms, 15000);
 	assert_int_equal(p->limits.drain_ms, 5000);
 	assert_int_equal(p->authz.timeout_ms, 200);
-	assert_null(p->authz.address.at);
+	assert_null(p->authz.addresses.items);
 	assert_null(p->access_log.path.at);
 	assert_int_equal(p->mesh.path_normalization, PATH_BASE);
 	assert_false(p->http.accept_http10);
@@ -281,7 +281,8 @@ static void a_proxy_document_sets_what_it_names(void **state)
 	assert_int_equal(p->ports.items[1].bound, 8443);
 	assert_int_equal(p->admin.socket.len, 0);
 	assert_true(p->admin.socket_set);
-	assert_string_equal(p->authz.address.at, "[::1]:9000");
+	assert_int_equal(p->authz.addresses.count, 1);
+	assert_string_equal(p->authz.addresses.items[0].at, "[::1]:9000");
 	assert_int_equal(p->authz.timeout_ms, 50);
 	assert_int_equal(p->access_log.format, ACCESS_LOG_JSON);
 	assert_int_equal(p->mesh.trusted_proxies, 2);

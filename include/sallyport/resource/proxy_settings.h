@@ -19,6 +19,7 @@
 #define PROXY_ADMIN_SOCKET_DEFAULT	"/run/sallyport/admin.sock"
 #define PROXY_SERVER_NAME_DEFAULT	"istio-envoy"
 #define PROXY_WORKERS_MAX		256
+#define PROXY_AGENTS_MAX		16	/* addresses of agents */
 
 /* Every limit: name in the document, member, kind, default, least, most, flags of the field.
  * COUNT and BYTES are plain numbers, KB is written in KiB and kept in bytes, SPAN is a duration and
@@ -105,7 +106,7 @@ struct proxy_settings {
 		bool socket_set;	/* false: a default that need not be possible to open */
 	} admin;
 	struct {
-		struct slice address;	/* unix:/path or host:port; absent: the proxy runs the agent */
+		LIST(struct slice) addresses;	/* unix:/path or host:port, NUL behind; none: the proxy runs the agent */
 		int64_t timeout_ms;
 		struct slice agent;	/* program; absent: sallyport-authz beside the proxy, then in PATH */
 		struct slice state_directory;	/* where that keeps keys; absent: $STATE_DIRECTORY, else nowhere */
