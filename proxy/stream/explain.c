@@ -166,6 +166,9 @@ static void answer(struct explaining *e, enum explained_end end, const struct lo
 	out->end = end;
 	local_reply_head(r, grpc, out->snapshot->settings, SLICE(""), m, e->arena);
 	headers_remove_id(&m->headers, HEADER_DATE);
+	e->x.response_code = m->status;
+	e->x.local_reply_body = r->body;
+	e->x.response = m;
 	if (!r->plain && out->choice.route != NULL) {
 		route_apply_response(out->choice.route, out->choice.target, m, &e->x, e->arena);
 		cors_apply(&out->choice, out->snapshot->settings, m, r);

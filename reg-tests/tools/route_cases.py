@@ -14,6 +14,7 @@ from top to bottom:
                                 that nobody listens on; @http@, @https@, @alt@ the ports that stand for 80,
                                 443, 8080; @tmp@, @ip@, @top@ as in lib.sh. They may stand in cases, too
     %% certificate NAME HOST …  a self-signed one for these hosts as the secret istio-system/NAME
+    %% varying NAME …           fields of which explain cannot know the value: points of time, ports of clients
     %% notes TEXT               the proxy says this while it loads (a part of a line of its log)
     %% cases                    what follows are cases
 
@@ -37,7 +38,8 @@ A case is one line, and what more there is to say in lines behind it:
                 Host have to be those of the request where nothing is said here.
     * N WHO LEAST-MOST …
                 N requests alike, of which so many percent get there
-    ! http/1    this version alone (http/2); `! silent`: explain is not asked, the line says why
+    ! http/1    this version alone (http/2)
+    ! silent    explain is not asked, for a reason that stands behind
 
 Strings are Python's in their escapes. A `#` begins a comment; the last one is shown with a case that fails."""
 import argparse
@@ -57,8 +59,10 @@ import time
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 
 PATIENCE = float(os.environ.get("PATIENCE", 30))        # seconds; sanitizers are slow
+DESK_EACH = 20         # questions of which one is also asked at the desk, which reads all documents for it
 FRONTS = {"http": 80, "https": 443, "alt": 8080}        # their ports as documents write them
 
 
@@ -153,6 +157,7 @@ class Suite:
         self.path, self.folder = path, os.path.dirname(path)
         self.name = os.path.basename(path).removesuffix(".cases")
         self.documents, self.included, self.certificates, self.notes, self.lines = [], [], [], [], []
+        self.varying = set()
         self.documents_wanted = False
         with open(path, encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
@@ -185,6 +190,8 @@ class Suite:
             self.included.append(os.path.join(self.folder, rest))
         elif word == "certificate":
             self.certificates.append(rest.split())
+        elif word == "varying":
+            self.varying.update(rest.split())
         elif word == "notes":
             self.notes.append(rest)
         elif word != "cases":
@@ -395,12 +402,15 @@ class Proxy:
                 sys.exit(f"{self.suite.name}: never ready:\n{self.said()}")
             time.sleep(0.01)
 
+    def front(self, number):
+        """What is bound for this port of the documents."""
+        return self.fronts[next(name for name, port in FRONTS.items() if port == number)]
+
     def connection(self, case, version):
         key = (version, case.port, case.sni if case.tls else None)
         found = self.connections.get(key)
         if found is None or not found.open:
-            front = next(name for name, port in FRONTS.items() if port == case.port)
-            found = CLIENTS[version]((self.options.ip, self.fronts[front]), key[2])
+            found = CLIENTS[version]((self.options.ip, self.front(case.port)), key[2])
             self.connections[key] = found
         return key, found
 
@@ -445,6 +455,91 @@ def free_ports(ip):
     for s in sockets.values():
         s.close()
     return ports
+
+
+# ---- explain ----
+
+def question(case, version, proxy):
+    """The words that ask `sallyctl explain` for this case."""
+    scheme, front = ("https" if case.tls else "http"), proxy.front(case.port)
+    words = ["--connect-to", f"{proxy.options.ip}:{front}", "--client-ip", "127.0.0.1", "-X", case.method]
+    if case.tls:
+        words += ["--sni", case.sni]
+    if version == "http/2":
+        words.append("--http2")
+    if case.body is not None:
+        words += ["--body-bytes", str(len(case.body))]
+    for name, value in [("host", case.authority)] + case.fields:
+        words += ["-H", f"{name}: {value}"]
+    return words + [f"{scheme}://h:{case.port}{case.target}"]
+
+
+def ask_live(words, proxy):
+    """What serves, over its admin socket."""
+    line = " ".join(re.sub(r"([^A-Za-z0-9])", r"\\\1", word) or '""' for word in words)
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(PATIENCE)
+        s.connect(proxy.folder + "/admin.sock")
+        s.sendall(f"explain {line} json\n".encode("latin-1"))
+        answer = b""
+        while got := s.recv(65536):
+            answer += got
+    return json.loads(answer)
+
+
+def ask_desk(words, proxy):
+    """The documents, without a proxy."""
+    found = subprocess.run([proxy.options.build + "/sallyctl", "explain", "-f", proxy.conf, "-o", "json"] +
+                           [word.encode("latin-1") for word in words], capture_output=True, check=False)
+    check(found.returncode == 0, f"exit {found.returncode}: {found.stderr.decode()}")
+    return json.loads(found.stdout)
+
+
+# What a codec adds for its version, what only a connection knows, and the proxy's own address.
+NOT_TOLD = {"content-length", "transfer-encoding", "date", "host", "x-request-id", "x-forwarded-for"}
+
+
+def told_fields(suite, fields):
+    return sorted([k.lower(), v] for k, v in fields if k.lower() not in NOT_TOLD and k.lower() not in suite.varying)
+
+
+def same(what, told, real):
+    check(told == real, f"it tells {what} {told!r}, and it was {real!r}")
+
+
+def compare_answer(suite, case, told, real):
+    """A reply of ours, to the letter."""
+    status, fields, body = real
+    response = told["response"] or {"status": None, "headers": [], "body": None}
+    same("status", told["status"], status)
+    same("location", told["location"], dict(fields).get("location"))
+    same("fields", told_fields(suite, response["headers"]), told_fields(suite, fields))
+    if case.method != "HEAD":
+        same("body", response["body"] or "", body.decode("latin-1"))
+
+
+def compare_upstream(suite, told, seen, cluster):
+    who, method, target, fields = seen
+    request = next((d["upstream"] for d in told["destinations"] if d["cluster"] == cluster), None)
+    check(request is not None, f"it tells nothing of {cluster}, where {who} is")
+    same("method", request["method"], method)
+    same("path", request["path"], target)
+    same("authority", request["authority"], dict(fields)["host"])
+    same("fields", told_fields(suite, request["headers"]), told_fields(suite, fields))
+
+
+def compare(suite, case, told, real, seen, line):
+    """What explain tells of a case, and what came of it."""
+    reached = line["upstream_host"] is not None
+    same("route", (told["route"] or {}).get("name") or "", line["route_name"] or "")
+    if reached:
+        same("outcome", told["outcome"], "forwarded")
+        if seen:
+            compare_upstream(suite, told, seen[0], line["upstream_cluster"])
+        return
+    same("details", told["details"], line["response_code_details"])
+    same("flags", told["flags"] or "-", line["response_flags"] or "-")
+    compare_answer(suite, case, told, real)
 
 
 # ---- what is compared ----
@@ -505,10 +600,11 @@ def check_log(case, line):
 
 
 class Run:
-    """Asks all cases of one suite, then compares the log, line by line in the same order."""
+    """Asks all cases of one suite, then compares the log, line by line in the same order, and what explain
+    tells of each case with what came of it."""
 
     def __init__(self, proxy):
-        self.proxy, self.asked, self.failures = proxy, [], []
+        self.proxy, self.asked, self.failures, self.explained = proxy, [], [], 0
 
     def fail(self, case, version, why):
         self.failures.append(f"{case.name()}\n\t{version}: {str(why) or repr(why)}")
@@ -516,12 +612,13 @@ class Run:
     def once(self, case, version):
         upstreams = self.proxy.upstreams
         upstreams.expect(case.answer)
+        got, seen = None, []
         try:
             got = self.proxy.ask(case, version)
+            with upstreams.lock:
+                seen = list(upstreams.seen)
         finally:
-            self.asked.append((case, version))
-        with upstreams.lock:
-            seen = list(upstreams.seen)
+            self.asked.append((case, version, got, seen))
         check_response(case, *got)
         check_seen(case, seen)
         return seen[0][0] if seen else "-"
@@ -543,11 +640,25 @@ class Run:
         lines = self.proxy.log_lines(len(self.asked))
         if len(lines) != len(self.asked):
             self.failures.append(f"{self.proxy.suite.name}: the log has {len(lines)} lines for {len(self.asked)}")
-        for (case, version), line in zip(self.asked, lines):
+        for (case, version, got, seen), line in zip(self.asked, lines):
             try:
                 check_log(case, line)
             except Failure as why:
                 self.fail(case, version, why)
+            if got is not None and not case.silent:
+                self.explain(case, version, got, seen, line)
+
+    def explain(self, case, version, got, seen, line):
+        words = question(case, version, self.proxy)
+        ways = {"explain": ask_live}
+        if self.explained % DESK_EACH == 0:
+            ways["explain at the desk"] = ask_desk
+        self.explained += 1
+        for way, ask in ways.items():
+            try:
+                compare(self.proxy.suite, case, ask(words, self.proxy), got, seen, line)
+            except (Failure, OSError, ValueError, LookupError) as why:
+                self.fail(case, f"{version}, {way}", repr(why) if isinstance(why, LookupError) else why)
 
     def notes(self):
         said = self.proxy.said()
