@@ -66,19 +66,27 @@ static int judge(const struct text *answer)
 	return EXIT_OK;
 }
 
-int ask(const char *socket_path, struct slice line)
+int ask_for(const char *socket_path, struct slice line, struct text *answer)
 {
 	int fd = connect_to(socket_path), status = EXIT_UNREACHABLE;
+
+	if (write(fd, line.at, line.len) == (ssize_t)line.len && read_answer(fd, answer))
+		status = judge(answer);
+	else
+		fprintf(stderr, "sallyctl: %s: no answer\n", socket_path);
+	close(fd);
+	return status;
+}
+
+int ask(const char *socket_path, struct slice line)
+{
 	struct text answer;
+	int status;
 
 	text_init(&answer);
-	if (write(fd, line.at, line.len) == (ssize_t)line.len && read_answer(fd, &answer)) {
-		status = judge(&answer);
+	status = ask_for(socket_path, line, &answer);
+	if (status != EXIT_UNREACHABLE)
 		fputs(answer.at, status == EXIT_USAGE ? stderr : stdout);
-	} else {
-		fprintf(stderr, "sallyctl: %s: no answer\n", socket_path);
-	}
-	close(fd);
 	text_fini(&answer);
 	return status;
 }

@@ -7,7 +7,7 @@
 #ifndef SALLYPORT_CTL_ASK_H
 #define SALLYPORT_CTL_ASK_H
 
-#include "sallyport/slice.h"
+#include "sallyport/text.h"
 
 /* Exit codes, in README.md. */
 enum { EXIT_OK = 0, EXIT_COMMAND_FAILED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3 };
@@ -16,7 +16,9 @@ enum { EXIT_OK = 0, EXIT_COMMAND_FAILED = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 
 
 /* $SALLYPORT_SOCKET, or where a proxy has it unless told otherwise. */
 const char *ask_socket_default(void);
-/* `line` ends with a newline. Prints the answer; returns the exit status. */
+/* `line` ends with a newline. Returns the exit status; `answer` has what was said unless nobody did. */
+int ask_for(const char *socket_path, struct slice line, struct text *answer);
+/* The same, printed. */
 int ask(const char *socket_path, struct slice line);
 
 #endif

@@ -2,9 +2,11 @@
 #include "proxy/ctl/explain.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "proxy/admin/explain.h"
 #include "proxy/ctl/ask.h"
+#include "sallyport/log.h"
 
 static void print_usage(FILE *to)
 {
@@ -27,44 +29,76 @@ static int misuse(const char *why)
 
 /* ---- at the desk ---- */
 
-static struct snapshot *read_documents(const struct explain_desk *desk)
+struct explain_documents {
+	struct snapshot *snapshot;
+};
+
+struct explain_documents *explain_documents_open(const char *const *files, size_t count, const char *command)
 {
+	struct explain_documents *d = calloc(1, sizeof(*d));
 	struct resource_set *set;
-	struct snapshot *s = NULL;
 	struct problems ps;
 
+	must(d != NULL);
 	problems_init(&ps);
-	set = resource_set_load(desk->files.items, desk->files.count, &ps);
+	set = resource_set_load(files, count, &ps);
 	if (ps.errors == 0)
-		s = snapshot_build(set, 1, &ps);
-	if (s == NULL) {
+		d->snapshot = snapshot_build(set, 1, &ps);
+	if (d->snapshot == NULL) {
 		resource_set_free(&set);
 		problems_sort(&ps);
 		problems_print(&ps, SEVERITY_ERROR, stderr);
-		fprintf(stderr, "sallyctl: explain: %zu errors\n", ps.errors);
+		fprintf(stderr, "sallyctl: %s: %zu errors\n", command, ps.errors);
+		explain_documents_close(&d);
 	}
 	problems_fini(&ps);
-	return s;
+	return d;
 }
 
-static int explain_documents(const struct explain_question *q, const struct explain_desk *desk,
-			     struct arena *a)
+void explain_documents_close(struct explain_documents **dp)
+{
+	struct explain_documents *d = *dp;
+
+	*dp = NULL;
+	if (d == NULL)
+		return;
+	if (d->snapshot != NULL)
+		snapshot_unref(&d->snapshot);
+	free(d);
+}
+
+void explain_documents_ask(struct explain_documents *d, const struct explain_question *q, bool json,
+			   struct arena *a, struct text *out)
 {
 	const struct explain_ground ground = { .live = false };
-	struct snapshot *s = read_documents(desk);
+
+	(json ? explain_add_json : explain_add_text)(explain(d->snapshot, q, &ground, a), false, out);
+}
+
+static int explain_at_desk(const struct explain_question *q, const struct explain_desk *desk, struct arena *a)
+{
+	struct explain_documents *d = explain_documents_open(desk->files.items, desk->files.count, "explain");
 	struct text out;
 
-	if (s == NULL)
+	if (d == NULL)
 		return EXIT_COMMAND_FAILED;
 	text_init(&out);
-	(desk->json ? explain_add_json : explain_add_text)(explain(s, q, &ground, a), false, &out);
+	explain_documents_ask(d, q, desk->json, a, &out);
 	fputs(out.at, stdout);
 	text_fini(&out);
-	snapshot_unref(&s);
+	explain_documents_close(&d);
 	return EXIT_OK;
 }
 
 /* ---- of a running proxy ---- */
+
+bool explain_line(const struct explain_question *q, bool json, struct text *line)
+{
+	text_add(line, SLICE("explain"));
+	explain_write(q, line);
+	text_add(line, json ? SLICE(" json\n") : SLICE("\n"));
+	return line->len <= ADMIN_LINE_MAX;
+}
 
 static int explain_live(const struct explain_question *q, const struct explain_desk *desk)
 {
@@ -72,10 +106,7 @@ static int explain_live(const struct explain_question *q, const struct explain_d
 	int status;
 
 	text_init(&line);
-	text_add(&line, SLICE("explain"));
-	explain_write(q, &line);
-	text_add(&line, desk->json ? SLICE(" json\n") : SLICE("\n"));
-	if (line.len > ADMIN_LINE_MAX)
+	if (!explain_line(q, desk->json, &line))
 		status = misuse("longer than a command to a running proxy may be: ask with -f");
 	else
 		status = ask(desk->socket != NULL ? desk->socket : ask_socket_default(), text_slice(&line));
@@ -99,7 +130,7 @@ int explain_run(int count, char **words)
 	else if (desk.help)
 		print_usage(stdout);
 	else if (desk.files.count > 0)
-		status = explain_documents(&q, &desk, a);
+		status = explain_at_desk(&q, &desk, a);
 	else
 		status = explain_live(&q, &desk);
 	arena_free(&a);

@@ -5,6 +5,24 @@
 #ifndef SALLYPORT_CTL_EXPLAIN_H
 #define SALLYPORT_CTL_EXPLAIN_H
 
+#include "sallyport/text.h"
+
+struct arena;
+struct explain_question;
+
+/* Documents as they were read, for any number of questions. */
+struct explain_documents;
+
+/* NULL: they have errors, which were printed as those of `command`. */
+struct explain_documents *explain_documents_open(const char *const *files, size_t count, const char *command);
+/* Clears the caller's pointer; *dp may be NULL already. */
+void explain_documents_close(struct explain_documents **dp);
+void explain_documents_ask(struct explain_documents *d, const struct explain_question *q, bool json,
+			   struct arena *a, struct text *out);
+
+/* The question as a command to a running proxy. False: it is too long for one. */
+bool explain_line(const struct explain_question *q, bool json, struct text *line);
+
 /* The words that follow `explain`, and options of sallyctl. An exit status. */
 int explain_run(int count, char **words);
 
