@@ -25,6 +25,33 @@ const char *chain_mode(const struct chain *c)
 	return c->needs_mesh_alpn ? "AUTO_PASSTHROUGH" : "PASSTHROUGH";
 }
 
+const struct retry_policy *explain_retries(const struct route *r)
+{
+	static const struct retry_policy by_default = {
+		.attempts = RETRY_ATTEMPTS_DEFAULT, .on = RETRY_ON_DEFAULT, .backoff_ms = RETRY_BACKOFF_MS };
+
+	return r->source->retries != NULL ? r->source->retries : &by_default;
+}
+
+const char *explain_retry_on(const struct retry_policy *p, char *out)
+{
+	static const char *const tokens[RETRY_ON_COUNT] = {
+#define X(name, text) text,
+		RETRY_ON_TOKENS(X)
+#undef X
+	};
+	size_t n = 0;
+
+	out[0] = '\0';
+	for (unsigned i = 0; i < RETRY_ON_COUNT; i++)
+		if (p->on & 1u << i)
+			n += (size_t)snprintf(out + n, EXPLAIN_RETRY_ON_MAX - n, "%s%s", n > 0 ? "," : "", tokens[i]);
+	for (size_t i = 0; i < p->statuses.count && n < EXPLAIN_RETRY_ON_MAX - 8; i++)
+		n += (size_t)snprintf(out + n, EXPLAIN_RETRY_ON_MAX - n, "%s%u", n > 0 ? "," : "",
+				      p->statuses.items[i]);
+	return out;
+}
+
 static enum outcome misused(const struct admin_request *r, const char *why)
 {
 	if (r->json) {

@@ -74,6 +74,12 @@ static void add_null(struct json *j, const char *name)
 	add_slice(j, name, NO_SLICE);
 }
 
+static void add_percent(struct json *j, const char *name, uint32_t per_million)
+{
+	key(j, name);
+	text_printf(j->out, "%g", per_million / (PER_MILLION / 100.0));
+}
+
 static void add_where(struct json *j, struct where w)
 {
 	add_text(j, "file", w.file);
@@ -205,7 +211,69 @@ static void add_routes(struct json *j, const struct explained *e)
 	}
 	open_list(j, "route", '{');
 	add_route_members(j, e->choice.route);
-	add_number(j, "timeout_ms", (uint64_t)e->choice.route->timeout_ms);
+	close_list(j, '}');
+}
+
+/* ---- what the route does beside ---- */
+
+static void add_fault(struct json *j, const struct http_fault *f)
+{
+	if (f == NULL) {
+		add_null(j, "fault");
+		return;
+	}
+	open_list(j, "fault", '{');
+	add_number(j, "delay_ms", (uint64_t)f->delay_ms);
+	add_percent(j, "delay_percent", f->delay_per_million);
+	key(j, "abort");
+	if (f->abort == ABORT_NONE)
+		text_add(j->out, SLICE("null"));
+	else
+		text_printf(j->out, "\"%s %u\"", f->abort == ABORT_GRPC ? "grpc" : "http", f->abort_status);
+	add_percent(j, "abort_percent", f->abort_per_million);
+	close_list(j, '}');
+}
+
+static void add_mirrors(struct json *j, const struct route *r)
+{
+	open_list(j, "mirrors", '[');
+	for (uint32_t i = 0; i < r->mirror_count; i++) {
+		open_item(j, '{');
+		add_slice(j, "cluster", r->mirrors[i].cluster_name);
+		add_bool(j, "exists", r->mirrors[i].cluster != NULL);
+		add_percent(j, "percent", r->mirrors[i].per_million);
+		close_list(j, '}');
+	}
+	close_list(j, ']');
+}
+
+static void add_retries(struct json *j, const struct retry_policy *p)
+{
+	char on[EXPLAIN_RETRY_ON_MAX];
+
+	open_list(j, "retries", '{');
+	add_number(j, "attempts", p->attempts);
+	add_text(j, "on", explain_retry_on(p, on));
+	add_number(j, "per_try_timeout_ms", (uint64_t)p->per_try_timeout_ms);
+	add_number(j, "backoff_ms", (uint64_t)p->backoff_ms);
+	close_list(j, '}');
+}
+
+static void add_actions(struct json *j, const struct explained *e)
+{
+	const struct route *r = e->choice.route;
+
+	if (r == NULL || r->action != ROUTE_FORWARD) {
+		add_null(j, "actions");
+		return;
+	}
+	open_list(j, "actions", '{');
+	add_number(j, "timeout_ms", (uint64_t)r->timeout_ms);
+	add_retries(j, explain_retries(r));
+	add_fault(j, r->fault);
+	add_mirrors(j, r);
+	add_bool(j, "cors", r->has_cors);
+	add_slice(j, "cors_origin", e->choice.cors_origin);
 	close_list(j, '}');
 }
 
@@ -331,6 +399,7 @@ void explain_add_json(const struct explained *e, bool live, struct text *out)
 	add_request(&j, "request", e->request);
 	add_routes(&j, e);
 	add_response(&j, e);
+	add_actions(&j, e);
 	add_targets(&j, e, live);
 	add_policies(&j, e);
 	add_hints(&j, e);

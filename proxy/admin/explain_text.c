@@ -155,12 +155,38 @@ static void say_targets(const struct explained *e, bool live, struct text *out)
 	}
 }
 
+static double percent(uint32_t per_million)
+{
+	return per_million / (PER_MILLION / 100.0);
+}
+
 static void say_actions(const struct explained *e, struct text *out)
 {
 	const struct route *r = e->choice.route;
+	const struct retry_policy *p;
+	char on[EXPLAIN_RETRY_ON_MAX];
 
-	if (r != NULL && r->action == ROUTE_FORWARD && r->timeout_ms > 0)
+	if (r == NULL || r->action != ROUTE_FORWARD)
+		return;
+	if (r->timeout_ms > 0)
 		say(out, "Timeout", "%lld ms", (long long)r->timeout_ms);
+	p = explain_retries(r);
+	say(out, "Retries", "%u on %s", p->attempts, explain_retry_on(p, on));
+	if (p->per_try_timeout_ms > 0)
+		say(out, "", "each within %lld ms", (long long)p->per_try_timeout_ms);
+	if (r->fault != NULL && r->fault->delay_ms > 0)
+		say(out, "Fault", "%g %% wait for %lld ms", percent(r->fault->delay_per_million),
+		    (long long)r->fault->delay_ms);
+	if (r->fault != NULL && r->fault->abort != ABORT_NONE)
+		say(out, "Fault", "%g %% end with %s status %u", percent(r->fault->abort_per_million),
+		    r->fault->abort == ABORT_GRPC ? "gRPC" : "HTTP", r->fault->abort_status);
+	for (uint32_t i = 0; i < r->mirror_count; i++)
+		say(out, "Mirror", "%g %% to %.*s%s", percent(r->mirrors[i].per_million),
+		    SLICE_ARG(r->mirrors[i].cluster_name),
+		    r->mirrors[i].cluster == NULL ? ": there is none" : "");
+	if (r->has_cors)
+		say(out, "CORS", "origin %.*s", SLICE_ARG(e->choice.cors_origin.at != NULL ?
+			e->choice.cors_origin : SLICE("absent, or not allowed")));
 }
 
 static void say_policies(const struct explained *e, struct text *out)

@@ -81,6 +81,9 @@ enum decision decide(const struct choice *c, const struct snapshot *s, const str
 void cors_apply(const struct choice *c, const struct proxy_settings *settings, struct message *m,
 		const struct local_reply *r);
 
+/* The answer of an injected abort (fault.c). */
+struct local_reply fault_reply(const struct http_fault *f);
+
 /* The answer where a cluster has no healthy endpoint. */
 extern const struct local_reply no_healthy_upstream;
 

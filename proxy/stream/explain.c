@@ -166,6 +166,8 @@ static void answer(struct explaining *e, enum explained_end end, const struct lo
 	out->end = end;
 	local_reply_head(r, grpc, out->snapshot->settings, SLICE(""), m, e->arena);
 	headers_remove_id(&m->headers, HEADER_DATE);
+	e->x.response_flags = r->flags;
+	e->x.response_code_details = slice_of(r->details);
 	e->x.response_code = m->status;
 	e->x.local_reply_body = r->body;
 	e->x.response = m;
@@ -195,11 +197,26 @@ static enum explained_end end_of(enum decision how)
 	return EXPLAINED_FORWARDED;
 }
 
+static bool is_always_aborted(const struct route *r)
+{
+	const struct http_fault *f = r != NULL ? r->fault : NULL;
+
+	return f != NULL && f->abort != ABORT_NONE && f->abort_per_million == PER_MILLION;
+}
+
 static void act(struct explaining *e)
 {
 	struct explained *out = e->out;
 	struct local_reply reply;
-	enum decision how = decide(&out->choice, out->snapshot, e->request, e->arena, &reply);
+	enum decision how;
+
+	if (is_always_aborted(out->choice.route)) {
+		reply = fault_reply(out->choice.route->fault);
+		add_targets(e);
+		answer(e, EXPLAINED_ABORTED, &reply);
+		return;
+	}
+	how = decide(&out->choice, out->snapshot, e->request, e->arena, &reply);
 
 	if (how == DECISION_FORWARD || how == DECISION_NO_CLUSTER)
 		add_targets(e);

@@ -72,6 +72,7 @@ struct explain_ground {
 	X(TO_HTTPS, "https_redirect")		/* httpsRedirect of the Gateway */ \
 	X(REDIRECT, "redirect") \
 	X(DIRECT_RESPONSE, "direct_response") \
+	X(ABORTED, "fault_abort")		/* of http[].fault, where it meets every request */ \
 	X(NO_CLUSTER, "no_cluster")		/* 503: no such service, port or subset */ \
 	X(NO_ENDPOINT, "no_healthy_endpoint")	/* 503: none is healthy */ \
 	X(FORWARDED, "forwarded")

@@ -363,6 +363,7 @@ void explain_hints(struct explaining *e)
 	case EXPLAINED_REDIRECT:
 	case EXPLAINED_DIRECT_RESPONSE:
 	case EXPLAINED_FORWARDED:
+	case EXPLAINED_ABORTED:
 	case EXPLAINED_END_COUNT:
 		break;
 	}

@@ -10,15 +10,22 @@ static bool is_drawn(struct stream *s, uint32_t per_million)
 	return share_is_drawn(per_million, worker_random(s->server->worker));
 }
 
-static void abort_request(struct stream *s, const struct http_fault *f)
+struct local_reply fault_reply(const struct http_fault *f)
 {
 	bool in_grpc = f->abort == ABORT_GRPC;
 
-	count_up(&s->server->counters.faults_aborted, 1);
-	stream_answer(s, &(struct local_reply){
+	return (struct local_reply){
 		.status = in_grpc ? 200 : f->abort_status, .grpc_status = in_grpc ? f->abort_status : 0,
 		.grpc_ok = in_grpc && f->abort_status == 0, .body = SLICE("fault filter abort"),
-		.details = "fault_filter_abort", .flags = RESPONSE_FLAG_FI });
+		.details = "fault_filter_abort", .flags = RESPONSE_FLAG_FI };
+}
+
+static void abort_request(struct stream *s, const struct http_fault *f)
+{
+	const struct local_reply r = fault_reply(f);
+
+	count_up(&s->server->counters.faults_aborted, 1);
+	stream_answer(s, &r);
 }
 
 static void go_on(struct stream *s)
