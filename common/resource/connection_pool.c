@@ -99,7 +99,7 @@ static const struct field http_fields[] = {
 	      FIELD_LATER),
 	FIELD(struct connection_pool, "maxRequestsPerConnection", max_requests_per_connection,
 	      decode_limit, FIELD_OPTIONAL),
-	FIELD(struct connection_pool, "maxRetries", max_retries, decode_limit, FIELD_LATER),
+	FIELD(struct connection_pool, "maxRetries", max_retries, decode_limit, FIELD_OPTIONAL),
 	FIELD(struct connection_pool, "idleTimeout", http_idle_timeout_ms, decode_duration,
 	      FIELD_OPTIONAL),
 	FIELD_ARG(struct connection_pool, "h2UpgradePolicy", h2_upgrade, decode_enum,

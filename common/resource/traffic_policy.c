@@ -144,7 +144,7 @@ static const struct field retry_budget_fields[] = {
 	FIELD(struct retry_budget, "minRetryConcurrency", min_concurrency, decode_u32,
 	      FIELD_OPTIONAL),
 	FIELD_ARG(struct retry_budget, "budgetInterval", interval_ms, decode_duration,
-		  FIELD_OPTIONAL, &any_duration),
+		  FIELD_LATER, &any_duration),
 	FIELDS_END
 };
 
@@ -174,7 +174,7 @@ static const struct field policy_fields[] = {
 	FIELD_ARG(struct traffic_policy, "tunnel", tunnel, decode_pointer, FIELD_LATER,
 		  BLOCK(struct tunnel, decode_tunnel)),
 	{ "proxyProtocol", decode_proxy_protocol, 0, FIELD_OPTIONAL, NULL },
-	FIELD_ARG(struct traffic_policy, "retryBudget", retry_budget, decode_pointer, FIELD_LATER,
+	FIELD_ARG(struct traffic_policy, "retryBudget", retry_budget, decode_pointer, FIELD_OPTIONAL,
 		  BLOCK(struct retry_budget, decode_retry_budget)),
 	FIELDS_END
 };

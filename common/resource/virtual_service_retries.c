@@ -138,11 +138,8 @@ bool vs_decode_retries(struct decoder *d, const struct node *n, void *out, const
 				  "retryRemoteLocalities");
 	if (r->on == 0)
 		r->on = RETRY_ON_DEFAULT;
-	if (ok && r->attempts > 0 &&
-	    ((r->on & ~(uint32_t)(RETRY_ON_CONNECT_FAILURE | RETRY_ON_REFUSED_STREAM)) || r->per_try_timeout_ms > 0 ||
-	     r->remote_localities || r->ignore_previous_hosts_set))
-		decode_warning(d, n,
-			       "only failed connections and refused streams are retried: the rest "
-			       DECODE_NOT_OBEYED);
+	if (ok && r->remote_localities)
+		decode_warning(d, node_get(n, "retryRemoteLocalities"),
+			       "retryRemoteLocalities " DECODE_NOT_OBEYED);
 	return ok;
 }

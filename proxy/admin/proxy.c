@@ -438,6 +438,7 @@ static void create_workers(struct proxy *p, const struct snapshot *s)
 
 		p->workers[i] = worker_create(i);
 		server = p->servers[i] = server_create(p->workers[i]);
+		server->worker_count = p->worker_count;
 		server->connections_max = (connections + p->worker_count - 1) / p->worker_count;
 		server->log = p->log;
 		server->on_stream_end = p->log != NULL ? on_stream_end : NULL;

@@ -93,6 +93,7 @@ static void apply_pool(struct cluster *c, const struct connection_pool *p)
 	c->idle_timeout_ms = idle_timeout(p, c->idle_timeout_ms);
 	c->max_requests_per_connection = p->max_requests_per_connection;
 	c->max_connections = p->max_connections;
+	c->max_retries = p->max_retries;
 	c->keepalive = (struct tcp_keepalive){ p->tcp_keepalive, whole_seconds(p->keepalive_time_ms),
 					       whole_seconds(p->keepalive_interval_ms), p->keepalive_probes };
 	if (!p->use_client_protocol)	/* spec destination-rule.md 10: of fixed HTTP/2 alone */
@@ -299,6 +300,10 @@ static void apply_rule(struct service_registry *r, struct cluster *c, const stru
 		destination_rule_policy(rule, subset, c->port, &policy);
 	c->balance = balance_of(policy.load_balancer);
 	apply_pool(c, policy.connection_pool);
+	if (policy.retry_budget != NULL) {
+		c->retry_budget_percent = policy.retry_budget->percent;
+		c->retry_budget_least = policy.retry_budget->min_concurrency;
+	}
 	c->protocol = protocol_of(protocol, policy.connection_pool);
 	apply_proxy_protocol(r, c, &policy);
 	refuse_plaintext(r, c, policy.tls);

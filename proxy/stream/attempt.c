@@ -7,8 +7,6 @@
 #include "proxy/http/forwarded.h"
 #include "proxy/stream/stream_priv.h"
 
-#define DEFAULT_BACKOFF_MAX_FACTOR	10
-
 static struct worker *worker_of(const struct stream *s)
 {
 	return s->server->worker;
@@ -34,6 +32,7 @@ void attempt_cancel(struct stream *s)
 	struct codec_stream *up = s->up;
 
 	timer_cancel(worker_of(s), &s->backoff);
+	attempt_was_last(s);
 	if (s->state == STREAM_CONNECT)
 		pool_cancel(s->server->pool, &s->pool_request);
 	s->up = NULL;
@@ -42,50 +41,13 @@ void attempt_cancel(struct stream *s)
 	release_endpoint(s, false);
 }
 
-/* retries: how often an attempt that ended so may be repeated (spec/virtual-service.md 7.8) */
-static unsigned retries_for(const struct stream *s, enum reset_reason why, int64_t *backoff_ms)
-{
-	const struct retry_policy *policy = s->route->source->retries;
-	const uint32_t covers = RETRY_ON_5XX | RETRY_ON_GATEWAY_ERROR | RETRY_ON_RESET |
-		(why == RESET_REMOTE_REFUSED ? RETRY_ON_REFUSED_STREAM : RETRY_ON_CONNECT_FAILURE);
-
-	*backoff_ms = policy != NULL && policy->backoff_ms > 0 ? policy->backoff_ms : RETRY_BACKOFF_MS;
-	if (policy == NULL)
-		return RETRY_ATTEMPTS_DEFAULT;
-	return policy->on & covers ? policy->attempts : 0;
-}
-
-static void on_backoff_over(struct timer *t)
-{
-	struct stream *s = container_of(t, struct stream, backoff);
-
-	stream_enter(s, STREAM_PICK);
-	stream_pick(s);
-}
-
-/* Waits a random while before the next attempt: uniform below base x 2^(n-1), at most 10 x base. */
-static bool retry_later(struct stream *s, enum reset_reason why)
-{
-	int64_t base, bound;
-
-	if (s->attempts > retries_for(s, why, &base))
-		return false;
-	bound = s->attempts < 5 ? base << (s->attempts - 1) : DEFAULT_BACKOFF_MAX_FACTOR * base;
-	if (bound > DEFAULT_BACKOFF_MAX_FACTOR * base)
-		bound = DEFAULT_BACKOFF_MAX_FACTOR * base;
-	count_up(&s->server->counters.retries, 1);
-	stream_enter(s, STREAM_BACKOFF);
-	timer_set(worker_of(s), &s->backoff,
-		  worker_now_ms(worker_of(s)) + (int64_t)(worker_random(worker_of(s)) % (uint64_t)bound),
-		  on_backoff_over);
-	return true;
-}
-
 static void apply_route(struct stream *s)
 {
 	if (s->applied)
 		return;
 	s->applied = true;
+	s->retries.policy = s->route->source->retries != NULL ? s->route->source->retries :
+							       &retry_policy_default;
 	route_apply_request(s->route, s->target, s->request, &s->x, s->arena);
 	stream_start_deadline(s);
 }
@@ -101,24 +63,52 @@ static struct slice attempt_number(struct stream *s)
 	return slice_make(digit, 1);
 }
 
+/* ---- sending ---- */
+
+static void on_try_late(struct timer *t);
+
+static void send_end(struct stream *s)
+{
+	s->x.request_sent_us = worker_now_us(worker_of(s));
+	codec_send_end(s->up, s->replay.trailers);
+	attempt_start_timeout(s, on_try_late);
+}
+
+/* What is kept of the body goes first, then what the client still has. */
+static void send_body(struct stream *s)
+{
+	if (!replay_run(s))
+		return;
+	if (s->request_ended)
+		send_end(s);
+	else if (s->down != NULL)
+		codec_resume(s->down);
+}
+
 static const struct stream_events attempt_events;
 
 static void on_pool_ready(void *owner, struct upstream_connection *u)
 {
 	struct stream *s = owner;
 	struct codec *codec = upstream_codec(u);
+	bool end = s->request_ended && !replay_has_more(s);
 
 	stream_enter(s, STREAM_FORWARD);
 	s->up = codec->ops->open(codec, s, &attempt_events, s->arena);
 	must(s->up != NULL);
+	attempt_begins(s, u);
 	s->x.upstream_local_address = arena_slice(s->arena, upstream_local_address(u));
 	s->attempt_us = worker_now_us(worker_of(s));
 	s->x.upstream_protocol = codec->ops->name;
-	if (s->request_ended)
+	if (end)
 		s->x.request_sent_us = s->attempt_us;
-	codec_send_head(s->up, s->request, s->request_ended);
-	if (!s->request_ended && s->down != NULL)
-		codec_resume(s->down);
+	replay_start(s);
+	codec_send_head(s->up, s->request, end);
+	if (s->up == NULL)	/* it could not be sent */
+		return;
+	if (!end)
+		send_body(s);
+	attempt_start_timeout(s, on_try_late);
 }
 
 static void on_pool_failed(void *owner, enum reset_reason why, const char *detail)
@@ -126,7 +116,7 @@ static void on_pool_failed(void *owner, enum reset_reason why, const char *detai
 	struct stream *s = owner;
 
 	release_endpoint(s, true);
-	if (!retry_later(s, why))
+	if (!attempt_again(s, &(struct attempt_outcome){ .how = ATTEMPT_RESET, .why = why }))
 		stream_answer_reset(s, why, detail);
 }
 
@@ -139,9 +129,17 @@ static enum upstream_protocol protocol_of(const struct stream *s)
 	return s->request->version == HTTP_2 ? UPSTREAM_HTTP2 : UPSTREAM_HTTP1;
 }
 
+/* How many of `tried` are to be avoided. */
+static unsigned avoided(const struct stream *s)
+{
+	const struct retry_policy *p = s->retries.policy;
+
+	return p != NULL && p->ignore_previous_hosts_set && !p->ignore_previous_hosts ? 0 : s->tried_count;
+}
+
 void stream_pick(struct stream *s)
 {
-	s->endpoint = cluster_pick(s->target->cluster, worker_of(s), s->tried, s->tried_count);
+	s->endpoint = cluster_pick(s->target->cluster, worker_of(s), s->tried, avoided(s));
 	if (s->endpoint == NULL) {
 		count_up(&s->server->counters.upstream_failures, 1);
 		stream_answer(s, &no_healthy_upstream);
@@ -158,34 +156,88 @@ void stream_pick(struct stream *s)
 	stream_tell_deadline(s);
 	stream_enter(s, STREAM_CONNECT);
 	s->pool_request = (struct pool_request){
-		.owner = s, .protocol = protocol_of(s), .on_ready = on_pool_ready, .on_failed = on_pool_failed };
+		.owner = s, .protocol = protocol_of(s), .fresh = s->pool_request.fresh,
+		.on_ready = on_pool_ready, .on_failed = on_pool_failed };
 	downstream_addresses(s->downstream, &s->pool_request.client, &s->pool_request.edge);
 	pool_ask(s->server->pool, s->target->cluster, s->endpoint, &s->pool_request);
 }
 
+/* The attempt ended while its last bytes were taken, and those went beyond what is kept. */
+static void answer_beyond_replay(struct stream *s)
+{
+	stream_answer(s, &(struct local_reply){
+		.status = 507, .body = SLICE("exceeded request buffer limit while retrying upstream"),
+		.details = "request_payload_exceeded_retry_buffer_limit" });
+}
+
 size_t attempt_send(struct stream *s, struct slice bytes)
 {
+	size_t taken;
+
 	/* Bytes of another protocol go nowhere before the upstream speaks it. */
 	if (s->request->upgrade && !s->tunnel)
 		return s->response_started ? bytes.len : 0;
-	return s->up != NULL ? codec_send_data(s->up, bytes) : 0;
+	if (s->up == NULL || s->replay.running)
+		return 0;
+	taken = codec_send_data(s->up, bytes);
+	if (s->state != STREAM_FORWARD && s->state != STREAM_BACKOFF)
+		return taken;
+	replay_keep(s, slice_first(bytes, taken));
+	if (s->state == STREAM_BACKOFF && !replay_is_possible(s))
+		answer_beyond_replay(s);
+	return taken;
 }
 
 void attempt_end(struct stream *s, struct headers *trailers)
 {
-	if (s->up != NULL) {
-		s->x.request_sent_us = worker_now_us(worker_of(s));
-		s->sent_trailers = trailers != NULL;
-		codec_send_end(s->up, trailers);
-	}
+	s->replay.trailers = trailers;
+	if (s->up != NULL && !s->replay.running)
+		send_end(s);
 	if (s->route != NULL && s->state != STREAM_ANSWER)
 		stream_start_timeout(s);
+}
+
+/* ---- how attempts end ---- */
+
+static void on_try_late(struct timer *t)
+{
+	struct stream *s = container_of(t, struct stream, retries.try_timeout);
+	struct codec_stream *up = s->up;
+
+	count_up(&s->server->counters.per_try_timeouts, 1);
+	atomic_fetch_add_explicit(&cluster_counters(s->target->cluster)->per_try_timeouts, 1,
+				  memory_order_relaxed);
+	s->up = NULL;
+	codec_reset(up, RESET_LOCAL_RESET);
+	release_endpoint(s, true);
+	if (attempt_again(s, &(struct attempt_outcome){ .how = ATTEMPT_TIMED_OUT, .sent = true }))
+		return;
+	count_up(&s->server->counters.upstream_failures, 1);
+	stream_answer(s, &(struct local_reply){
+		.status = 504, .body = SLICE("upstream request timeout"),
+		.details = "upstream_per_try_timeout", .flags = RESPONSE_FLAG_UT });
+}
+
+/* True: the response is dropped for that of another attempt. */
+static bool is_retried(struct stream *s, const struct message *m, bool end)
+{
+	struct codec_stream *up = s->up;
+
+	if (!attempt_again(s, &(struct attempt_outcome){ .how = ATTEMPT_ANSWERED, .sent = true, .heard = true,
+							 .response = m }))
+		return false;
+	s->up = NULL;
+	if (!end)
+		codec_reset(up, RESET_LOCAL_RESET);
+	release_endpoint(s, true);
+	return true;
 }
 
 static void forward_interim(struct stream *s, const struct message *m)
 {
 	if (s->down == NULL || s->response_started || (m->status == 100 && !s->expects_continue))
 		return;
+	s->retries.interim_passed = true;
 	count_up(&s->server->counters.responses_1xx, 1);
 	codec_send_head(s->down, m, false);
 }
@@ -220,6 +272,9 @@ static void on_response_head(void *owner, struct message *m, bool end)
 		stream_answer_reset(s, RESET_PROTOCOL_ERROR, NULL);	/* RFC 8441: 2xx would grant it */
 		return;
 	}
+	if (is_retried(s, m, end))
+		return;
+	attempt_was_last(s);
 	stream_touch(s);
 	m->close = false;	/* the upstream's connection is not the client's */
 	s->x.response_head_us = s->x.first_byte_sent_us = worker_now_us(w);
@@ -283,23 +338,17 @@ static void on_response_end(void *owner, struct headers *trailers)
 	attempt_finish(s);
 }
 
-/* The server did not look at the request, nor has anything of its body left that could not be sent
- * again. */
-static bool was_refused_whole(const struct stream *s, enum reset_reason why)
-{
-	return why == RESET_REMOTE_REFUSED && s->x.bytes_received == 0 && !s->sent_trailers;
-}
-
 static void on_response_reset(void *owner, enum reset_reason why, const char *detail)
 {
 	struct stream *s = owner;
+	struct attempt_outcome outcome = attempt_was_reset(s, why);
 	struct codec_stream *down = s->down;
 
 	(void)detail;
 	s->up = NULL;
 	release_endpoint(s, true);
 	if (!s->response_started) {
-		if (!was_refused_whole(s, why) || !retry_later(s, why))
+		if (!attempt_again(s, &outcome))
 			stream_answer_reset(s, why, NULL);
 		return;
 	}
@@ -320,7 +369,9 @@ static void on_request_writable(void *owner)
 	struct stream *s = owner;
 
 	stream_touch(s);
-	if (s->down != NULL)
+	if (s->replay.running)
+		send_body(s);
+	else if (s->down != NULL)
 		codec_resume(s->down);
 }
 

@@ -70,10 +70,11 @@ void stream_start_timeout(struct stream *s)
 /* Of the one that ends first, at least 1; for ever where there is none. */
 static int64_t time_left_ms(const struct stream *s)
 {
-	int64_t left = INT64_MAX, of_client;
+	int64_t left = INT64_MAX, of_try = attempt_timeout_ms(s), of_client;
 
 	if (s->route->timeout_ms > 0)
 		left = timer_is_set(&s->timeout) ? s->timeout.at_ms - now_ms(s) : s->route->timeout_ms;
+	left = of_try > 0 && of_try < left ? of_try : left;
 	of_client = timer_is_set(&s->deadline) ? s->deadline.at_ms - now_ms(s) : INT64_MAX;
 	left = of_client < left ? of_client : left;
 	return left > 0 ? left : 1;

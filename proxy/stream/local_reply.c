@@ -97,6 +97,6 @@ void stream_answer_reset(struct stream *s, enum reset_reason why, const char *de
 		s->x.transport_failure_reason = slice_of(arena_printf(s->arena, "%s", detail));
 	stream_answer(s, &(struct local_reply){
 		.status = why == RESET_PROTOCOL_ERROR ? 502 : 503, .body = slice_of(body), .details = details,
-		.flags = response_flag_of(reset_reason_flag(why)) | (s->attempts > 1 ? RESPONSE_FLAG_URX : 0),
+		.flags = response_flag_of(reset_reason_flag(why)),
 		.overloaded = why == RESET_OVERFLOW });
 }

@@ -32,6 +32,7 @@ struct server *server_create(struct worker *w)
 
 	must(s != NULL);
 	s->worker = w;
+	s->worker_count = 1;
 	w->proxy = s;
 	TAILQ_INIT(&s->listeners);
 	TAILQ_INIT(&s->downstreams);

@@ -69,6 +69,14 @@ struct snapshot_use {
 	X(authz_failed, "requests refused because the agent failed") \
 	X(upstream_failures, "requests that got a 502, 503 or 504 of ours") \
 	X(retries, "attempts after the first") \
+	X(retry_successes, "retries whose response was none to retry") \
+	X(retries_exhausted, "requests whose last outcome was one to retry: no attempts left") \
+	X(retry_overflows, "retries not made: maxRetries or retryBudget of the DestinationRule") \
+	X(stale_retries, "of the retries, those because a reused connection had been closed") \
+	X(per_try_timeouts, "attempts ended by perTryTimeout") \
+	X(replay_too_large, "requests not retried any more: body beyond replayBufferKb") \
+	X(replay_no_memory, "requests not retried any more: bodies beyond replayMemoryKb") \
+	X(replay_bytes, "memory held now for bodies to be sent again") \
 	X(grpc_web, "gRPC-Web requests translated") \
 	X(grpc_deadlines, "gRPC calls ended by their own grpc-timeout") \
 	X(header_timeouts, "connections closed: head not complete in time") \
@@ -138,6 +146,7 @@ struct server {
 	void (*on_drained)(struct server *s);	/* worker: no connection is left while draining */
 	void *drain_context;		/* for on_drained() */
 	atomic_bool agent_up;		/* an agent answers this worker; for readiness */
+	unsigned worker_count;		/* that share what is limited for all of them */
 	unsigned long connections_max;	/* this worker's share */
 	uint64_t next_connection_id;
 	bool draining;

@@ -7,6 +7,8 @@
 
 #include "proxy/stream/decide.h"
 #include "proxy/stream/downstream.h"
+#include "proxy/stream/kept_body.h"
+#include "proxy/stream/retry.h"
 #include "proxy/stream/server.h"
 
 /* The list is the documentation; each is entered by the function of its name. */
@@ -27,6 +29,30 @@ enum stream_state { STREAM_STATES(STREAM_STATE_AS_ENUM) STREAM_STATE_COUNT };
 
 #define STREAM_TRIED_MAX	16	/* endpoints remembered, so that a retry avoids them */
 #define STREAM_ARENA_BYTES	(16u * 1024)	/* kept with the recycled stream */
+
+/* Of the request's body and end, what another attempt would have to send again (replay.c). */
+struct replay {
+	struct kept_body body;
+	struct kept_reader reader;		/* what the attempt in progress has sent of it */
+	struct headers *trailers;		/* of the request; NULL: none */
+	bool keeps;				/* the body, while it is within the limits */
+	bool begun;				/* some of the body was sent */
+	bool lost;				/* and is not kept, or not all of it */
+	bool running;				/* what is kept goes first; the client waits */
+};
+
+/* Attempts after the first (attempt_retry.c). */
+struct retries {
+	const struct retry_policy *policy;	/* of the route; NULL: no attempt was made yet */
+	unsigned made;				/* by the policy */
+	bool has_place;				/* among those of the cluster */
+	bool stale_cured;			/* one more, as the connection had been closed before */
+	bool interim_passed;			/* 1xx: the client has heard of this endpoint */
+	/* of the attempt in progress */
+	bool reused;				/* its connection has been idle, or carried others */
+	uint64_t wire_in, wire_out;		/* bytes that the connection had seen before */
+	struct timer try_timeout;
+};
 
 struct stream {
 	struct grave grave;
@@ -65,9 +91,10 @@ struct stream {
 	struct endpoint *tried[STREAM_TRIED_MAX];
 	unsigned attempts, tried_count;
 	bool applied;				/* request operations of the route were done */
-	bool sent_trailers;			/* of the request */
 	bool tunnel;				/* upgraded: bytes both ways, each with its own end */
 	bool response_ended;			/* of a tunnel */
+	struct retries retries;
+	struct replay replay;
 	struct slice websocket_key;		/* that the upstream is asked with */
 	bool expects_continue;			/* client waits for 100 before it sends the body */
 	int64_t attempt_us;			/* when the head was sent upstream */
@@ -105,7 +132,7 @@ void stream_inject(struct stream *s);
 /* authorize.c: asks when policies reach the request, else goes on to stream_act(). */
 void stream_authorize(struct stream *s);
 
-/* attempt.c */
+/* attempt.c: also of another attempt. */
 void stream_pick(struct stream *s);
 /* Gives up the attempt in progress, if any. */
 void attempt_cancel(struct stream *s);
@@ -114,6 +141,35 @@ size_t attempt_send(struct stream *s, struct slice bytes);
 void attempt_end(struct stream *s, struct headers *trailers);
 /* The response is complete on both sides. */
 void attempt_finish(struct stream *s);
+
+/* attempt_retry.c: the connection is there; what it had seen before tells what this attempt brings. */
+void attempt_begins(struct stream *s, const struct upstream_connection *u);
+/* Within on_reset(): of the attempt in progress, how it ends. */
+struct attempt_outcome attempt_was_reset(const struct stream *s, enum reset_reason why);
+/* The attempt has ended so, and its endpoint was let go: is another one on its way? Otherwise the outcome
+ * goes to the client, and flags and counters say why none is. */
+bool attempt_again(struct stream *s, const struct attempt_outcome *o);
+/* No further one: gives back what was held for it. */
+void attempt_was_last(struct stream *s);
+/* perTryTimeout, in force; 0: none. */
+int64_t attempt_timeout_ms(const struct stream *s);
+/* Its clock, once the whole request was sent; may be called again. When it is late, try_timeout fires. */
+void attempt_start_timeout(struct stream *s, void (*late)(struct timer *t));
+
+/* replay.c: keeps the body from here on, as far as the policy and the limits have it. */
+void replay_begin(struct stream *s, bool wanted);
+/* These bytes were just taken by an attempt. */
+void replay_keep(struct stream *s, struct slice bytes);
+/* Could another attempt send all that was sent before? */
+bool replay_is_possible(const struct stream *s);
+/* Is there anything behind the head to send again? */
+bool replay_has_more(const struct stream *s);
+/* A new attempt has sent its head: what is kept comes before what the client sends. */
+void replay_start(struct stream *s);
+/* Sends what is kept, as far as it is taken; true: all was. */
+bool replay_run(struct stream *s);
+/* Gives the memory back; nothing can be sent again then. */
+void replay_drop(struct stream *s);
 
 /* tunnel.c: false: this upgrade is served nowhere, and it was answered. */
 bool tunnel_may_ask(struct stream *s);

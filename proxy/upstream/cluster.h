@@ -49,6 +49,10 @@ struct cluster {
 	int64_t idle_timeout_ms;		/* of pooled connections: 3600000; 0: never */
 	uint32_t max_requests_per_connection;	/* 0: no limit */
 	uint32_t max_connections;		/* relayed ones (dial.h), all workers; 0: no limit */
+	/* Retries at a time, all workers: so many, or with a budget such a share of what is in progress. */
+	uint32_t max_retries;			/* 0: no limit */
+	double retry_budget_percent;		/* 0 is a share as well */
+	uint32_t retry_budget_least;		/* so many may always be; 0: there is no budget */
 	struct tcp_keepalive keepalive;
 	unsigned proxy_protocol;		/* version of the header that every connection begins with; 0: none */
 	uint32_t max_concurrent_streams;	/* of one HTTP/2 connection; 0: no limit */
@@ -87,7 +91,12 @@ void endpoint_unref(struct endpoint **ep);
 
 struct cluster_counters {
 	atomic_ulong requests, completed, connect_failures, connect_timeouts, timeouts, resets,
-		     none_healthy, retries, connections;
+		     none_healthy, connections;
+	/* Retries made; those after which a response was delivered that is none to retry; ends of an attempt
+	 * that the policy would have followed by another one, had there been attempts, or a place, left. */
+	atomic_ulong retries, retry_successes, retry_limit_exceeded, retry_overflows;
+	atomic_ulong per_try_timeouts;
+	atomic_ulong retrying;			/* places taken now, by retries that wait or are under way */
 	atomic_ulong relayed;			/* dials that are open now */
 };
 
@@ -98,6 +107,11 @@ struct cluster_counters *cluster_counters(const struct cluster *c);
  * caller's. `avoid`: endpoints tried already (spec/destination-rule.md 15.4). */
 struct endpoint *cluster_pick(const struct cluster *c, struct worker *w, struct endpoint *const *avoid,
 			      unsigned avoid_count);
+
+/* Worker: takes a place among the cluster's retries; false: none is left, which was counted. */
+bool cluster_retry_begin(const struct cluster *c);
+/* The retry is over, or its response has begun. */
+void cluster_retry_end(const struct cluster *c);
 
 /* How an endpoint that left its cluster is told to the workers: runs on each worker. The pool's part:
  * pool_forget(). `e` is referred to by the registry until all have answered. */

@@ -184,6 +184,7 @@ void connection_hand_over(struct upstream_connection *u, struct pool_request *q)
 {
 	struct worker *w = u->pool->worker;
 
+	u->reused = u->served > 0 || (u->state == CONNECTION_IDLE && !is_shared(u));
 	u->served++;
 	if (u->state != CONNECTION_ACTIVE)
 		enter(u, CONNECTION_ACTIVE);
@@ -408,6 +409,11 @@ struct upstream_connection *connection_open(struct pool *p, const struct cluster
 struct codec *upstream_codec(struct upstream_connection *u)
 {
 	return u->codec;
+}
+
+bool upstream_is_reused(const struct upstream_connection *u)
+{
+	return u->reused;
 }
 
 struct slice upstream_local_address(struct upstream_connection *u)

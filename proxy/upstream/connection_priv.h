@@ -35,6 +35,7 @@ struct upstream_connection {
 	bool lingering;				/* closes when its last bytes were taken */
 	bool unclaimed;				/* connecting, and counted by the pool */
 	bool draining;				/* its endpoint left: not to be reused */
+	bool reused;				/* for the request that it was handed to last */
 	uint32_t served, served_max;		/* requests; 0: no limit */
 	int64_t connect_ms, idle_ms;		/* idle, 0: for ever */
 	/* HTTP/2 */

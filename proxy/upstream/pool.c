@@ -116,7 +116,7 @@ void pool_ask(struct pool *p, const struct cluster *c, struct endpoint *e, struc
 		shared_ask(&pool_of(p, e)->shared, c, e, q);
 		return;
 	}
-	u = c->proxy_protocol == 0 ? take_idle(p, e) : NULL;
+	u = c->proxy_protocol == 0 && !q->fresh ? take_idle(p, e) : NULL;
 	if (u != NULL) {
 		pool_count(&p->counters.reused, 1);
 		connection_hand_over(u, q);

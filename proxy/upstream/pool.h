@@ -33,6 +33,7 @@ struct pool_request {
 	enum upstream_protocol protocol;	/* not UPSTREAM_AS_CLIENT */
 	/* Whom a cluster with the PROXY protocol is told of; borrowed until the answer. */
 	const struct sockaddr *client, *edge;
+	bool fresh;			/* HTTP/1: on a connection of its own, none that was idle */
 	/* A connection is ready: open a stream on upstream_codec(u) within this call. */
 	void (*on_ready)(void *owner, struct upstream_connection *u);
 	/* `detail`: "delayed connect error: Connection refused", or NULL; valid within the call. */
@@ -62,6 +63,8 @@ void pool_cancel(struct pool *p, struct pool_request *q);
 void pool_forget(struct pool *p, struct endpoint *e);
 
 struct codec *upstream_codec(struct upstream_connection *u);
+/* Was it idle before this request, or has it carried others: may the server have closed it meanwhile? */
+bool upstream_is_reused(const struct upstream_connection *u);
 /* "ip:port" of our side; borrowed while the connection lives. */
 struct slice upstream_local_address(struct upstream_connection *u);
 

@@ -60,7 +60,9 @@ static const struct document_row rules[] = {
 	{ "no idle", POLICY("connectionPool: {tcp: {idleTimeout: 0s}}"), "" },
 	{ "obeyed", POLICY("connectionPool: {tcp: {connectTimeout: 2s}, http: {idleTimeout: 30s, maxRequestsPerConnection: 100}}"), "" },
 	{ "later", POLICY("connectionPool: {tcp: {maxConnections: 10}, http: {maxRetries: 3}}"),
-	  "2:56: warning: " AT P ".connectionPool.tcp.maxConnections: holds for relayed TCP alone; for connections of HTTP it is accepted but not obeyed yet\n" "2:68: warning: " AT P ".connectionPool.http.maxRetries" LATER },
+	  "2:56: warning: " AT P ".connectionPool.tcp.maxConnections: holds for relayed TCP alone; for connections of HTTP it is accepted but not obeyed yet\n" },
+	{ "budget interval", POLICY("retryBudget: {percent: 10, budgetInterval: 10s}"),
+	  "2:44: warning: " AT P ".retryBudget.budgetInterval" LATER },
 
 	/* outlier detection */
 	{ "local origin", POLICY("outlierDetection: {consecutiveLocalOriginFailures: 3}"),

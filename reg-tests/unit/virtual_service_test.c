@@ -258,10 +258,10 @@ static const struct document_row rules[] = {
 	  "4:83: " AT "spec.http[0].retries.retryOn: unknown condition \"999\", write names such as 5xx, reset, connect-failure, or HTTP status codes\n"
 	  "4:83: " AT "spec.http[0].retries.retryOn: an empty item between commas\n" },
 	{ "V94", ROUTE("{" TO ", retries: {attempts: 1, retryOn: retriable-headers}}"),
-	  "4:60: warning: " AT "spec.http[0].retries: only failed connections and refused streams are retried: the rest is accepted but not obeyed yet\n"
 	  "4:83: warning: " AT "spec.http[0].retries.retryOn: \"retriable-headers\" has no effect\n" },
+	{ "remote localities", ROUTE("{" TO ", retries: {attempts: 1, retryRemoteLocalities: true}}"),
+	  "4:97: warning: " AT "spec.http[0].retries: retryRemoteLocalities is accepted but not obeyed yet\n" },
 	{ "V95", ROUTE("{" TO ", timeout: 1s, retries: {attempts: 1, perTryTimeout: 2s}}"),
-	  "4:73: warning: " AT "spec.http[0].retries: only failed connections and refused streams are retried: the rest is accepted but not obeyed yet\n"
 	  "4:73: warning: " AT "spec.http[0]: retries.perTryTimeout is not shorter than timeout: ignored\n" },
 	{ "V96", ROUTE("{" TO ", fault: {}}"),
 	  "4:58: " AT "spec.http[0].fault: neither delay nor abort\n" },

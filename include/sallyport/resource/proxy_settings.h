@@ -38,7 +38,8 @@
 	X("maxUriBytes",		uri_bytes,		BYTES, 0, 0, 8388608, 0)	/* 0: off */ \
 	X("maxConnectionTokens",	connection_tokens,	COUNT, 9, 1, 100, 0) \
 	X("maxForwardedFor",		forwarded_for,		COUNT, 100, 1, 1000, 0)		/* x-forwarded-for entries */ \
-	X("replayBufferKb",		replay_bytes,		KB, 64, 0, 65536, FIELD_LATER)	/* a retry's copy of the body */ \
+	X("replayBufferKb",		replay_bytes,		KB, 1024, 0, 65536, 0)		/* a retry's copy of the body */ \
+	X("replayMemoryKb",		replay_memory_bytes,	KB, 65536, 0, 16777216, 0)	/* of all of them together */ \
 	X("minBodyRate",		body_rate_bytes,	BYTES, 500, 0, 1073741824, FIELD_LATER)	/* a second; 0: off */ \
 	/* responses */ \
 	X("maxResponseHeadersKb",	response_head_bytes,	KB, 80, 1, 8192, 0) \
