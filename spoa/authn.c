@@ -157,12 +157,25 @@ static enum jwt_status place_check(struct authn *a, const struct provider *p,
 	return text.at != NULL ? token_accept(a, p, text, r->check->arena, out) : JWT_OK;
 }
 
+/* What somebody at the desk says a token would hold. */
+static enum jwt_status assumed_check(const struct authn *a, const struct provider *p, const struct token *t,
+				     struct token **out)
+{
+	enum jwt_status status = claims_check(a, p, t);
+
+	if (status == JWT_OK)
+		*out = token_ref(t);
+	return status;
+}
+
 /* Every token found has to verify; the last one verified speaks for the request. */
 static enum jwt_status provider_check(struct authn *a, const struct provider *p,
 				      const struct request *r, struct token **out)
 {
 	enum jwt_status status;
 
+	if (r->check->assumed != NULL)
+		return assumed_check(a, p, r->check->assumed, out);
 	for (size_t i = 0; i < p->place_count; i++) {
 		status = place_check(a, p, &p->places[i], r, out);
 		if (status == JWT_OK)
@@ -175,53 +188,62 @@ static enum jwt_status provider_check(struct authn *a, const struct provider *p,
 
 /* Several rules (4.3) */
 
-struct tally {
-	enum jwt_status first_failure;	/* in rule order; MISSED is none */
-	enum jwt_status last_telling;	/* neither MISSED nor an unknown issuer */
+struct failure {
+	const struct provider *of;	/* NULL: there was none */
+	enum jwt_status status;
 };
 
-static void tally_add(struct tally *t, enum jwt_status status)
+struct tally {
+	struct failure first;		/* in rule order; MISSED is none */
+	struct failure last_telling;	/* that is no unknown issuer */
+};
+
+static void tally_add(struct tally *t, const struct provider *p, enum jwt_status status)
 {
 	if (status == JWT_MISSED)
 		return;
-	if (t->first_failure == JWT_MISSED)
-		t->first_failure = status;
+	if (t->first.of == NULL)
+		t->first = (struct failure){ p, status };
 	if (status != JWT_UNKNOWN_ISSUER)
-		t->last_telling = status;
+		t->last_telling = (struct failure){ p, status };
 }
 
-static enum jwt_status tally_result(const struct tally *t)
+static struct failure tally_result(const struct tally *t)
 {
-	enum jwt_status status = t->first_failure;
-
-	if (status == JWT_MISSED)
-		return JWT_OK;		/* no token anywhere: no identity, no refusal */
-	if (status == JWT_UNKNOWN_ISSUER && t->last_telling != JWT_MISSED)
-		status = t->last_telling;
-	return status;
+	if (t->first.of == NULL)
+		return (struct failure){ NULL, JWT_OK };	/* no token anywhere: no identity, no refusal */
+	if (t->first.status == JWT_UNKNOWN_ISSUER && t->last_telling.of != NULL)
+		return t->last_telling;
+	return t->first;
 }
 
 void authn_run(struct authn *a, const struct request *r)
 {
-	struct tally tally = { JWT_MISSED, JWT_MISSED };
+	struct tally tally = { { NULL, JWT_OK }, { NULL, JWT_OK } };
+	struct failure result;
 	enum jwt_status status;
 
-	a->provider = NULL;
+	a->provider = a->blamed = NULL;
 	a->token = NULL;
 	a->wanting = NULL;
 	/* A rule that lacks its keys does not stop the others: a good token for one of them passes at
 	 * once, whatever the issuer of another does. */
 	for (size_t i = 0; i < a->set->provider_count; i++) {
 		status = provider_check(a, a->set->providers[i], r, &a->token);
+		a->judged = i + 1;
+		if (a->each != NULL)
+			a->each[i] = status;
 		if (status == JWT_OK) {
 			a->provider = a->set->providers[i];
 			a->status = JWT_OK;
 			a->wanting = NULL;
 			return;
 		}
-		tally_add(&tally, status);
+		tally_add(&tally, a->set->providers[i], status);
 	}
-	a->status = tally_result(&tally);
+	result = tally_result(&tally);
+	a->status = result.status;
+	a->blamed = result.of;
 }
 
 /* What is handed on (8) */
@@ -368,7 +390,7 @@ struct slice authn_challenge(const struct policy_set *set, const struct request 
 	target = quoted(arena, without_tokens(set, arena, target));
 	return slice_of(arena_printf(arena, "Bearer realm=\"%.*s://%.*s%.*s\"%s",
 				     SLICE_ARG(quoted(arena, r->check->scheme)),
-				     SLICE_ARG(quoted(arena, r->authority)), SLICE_ARG(target),
+				     SLICE_ARG(quoted(arena, r->check->authority)), SLICE_ARG(target),
 				     status == JWT_MISSED ? "" : ", error=\"invalid_token\""));
 }
 

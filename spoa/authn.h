@@ -17,6 +17,10 @@ struct authn {
 	enum jwt_status status;
 	const struct provider *provider;	/* whose rule accepted */
 	struct token *token;			/* one reference, for the caller; NULL: none */
+	const struct provider *blamed;		/* whose status a refusal tells; NULL: not refused */
+	/* In: room for one a rule of the set, or NULL. Out: what the first `judged` of them said. */
+	enum jwt_status *each;
+	size_t judged;
 
 	/* The first rule that failed for want of keys: a fetch may help. NULL: none did. */
 	struct jwks_source *wanting;

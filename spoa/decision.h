@@ -10,7 +10,7 @@
  *
  * Owner    the caller owns judge, check and decision. Everything in a check is borrowed until the
  *          decision is over; everything in a verdict lives in the check's arena or is borrowed from
- *          the check.
+ *          the check or from the index: use it before control goes back to the loop.
  * Thread   a judge and its decisions belong to one thread; the policy index it reads is immutable
  *          and shared.
  * Blocks   never.
@@ -25,6 +25,8 @@
 #include "sallyport/check_request.h"
 #include "sallyport/cidr.h"
 #include "spoa/policy.h"
+
+struct token;
 
 #define JUDGE_SETS_MAX		4096u	/* workloads remembered; beyond, the older half goes */
 #define JUDGE_KEYS_WAIT_MS	2000	/* for a fetch, where the check has no deadline */
@@ -77,6 +79,9 @@ struct check {
 	struct slice request_id;
 	int64_t deadline_ms;		/* clock_monotonic_ms(); 0: none */
 	bool claims_wanted;		/* false: verdict.claims stays absent and costs nothing */
+	/* Taken for verified, by the first rule whose issuer, time and audience it suits, wherever it would
+	 * have stood. For the desk alone (reasoning.h): nothing that came over a wire is ever put here. */
+	const struct token *assumed;
 };
 
 enum verdict_reason { REASON_OK, REASON_JWT, REASON_RBAC, REASON_CUSTOM, REASON_ERROR,
@@ -108,6 +113,10 @@ struct verdict {
 
 	/* For the operator, never for the client. */
 	struct slice policy;		/* ns[..]-policy[..]-rule[n] that decided */
+	/* Policy, rule and reason in one line: `foo/shop#rule 2: requestPrincipals did not match`,
+	 * `foo/users#rule 0: Jwt is expired`. Where no ALLOW policy matched it is the rule that came
+	 * nearest. Allowed: absent, `policy` says all there is. */
+	struct slice why;
 	struct slice detail;		/* rbac_access_denied_matched_policy[..], jwt_authn_access_denied{..} */
 	struct slice shadow;		/* `denied` or `allowed` and the policy, where one is on trial */
 };

@@ -146,7 +146,7 @@ static void answer_verdict(struct inquiry *q, const struct verdict *v)
 	struct check_reply reply = {
 		.allow = v->allow, .status = v->status,
 		.reason = slice_of(verdict_reason_name(v->reason)),
-		.policy = v->policy, .detail = v->detail, .shadow = v->shadow,
+		.policy = v->policy, .detail = v->detail, .why = v->why, .shadow = v->shadow,
 		.response_set = headers_bin(q->arena, v->response_set.items, v->response_set.count),
 	};
 	struct spoa_counters *counters = &q->thread->counters;

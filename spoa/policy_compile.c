@@ -215,8 +215,9 @@ static struct value_list values_compile(const struct compiler *k, enum attribute
 }
 
 /* Adds the test to the clause where anything is asked. */
-static struct test *test_compile(const struct compiler *k, enum attribute a,
-				 const struct policy_field *f, struct clause *clause)
+static struct test *test_compile(const struct compiler *k, enum attribute a, struct slice field,
+				 struct slice not_field, const struct policy_field *f,
+				 struct clause *clause)
 {
 	struct test *t;
 
@@ -224,34 +225,40 @@ static struct test *test_compile(const struct compiler *k, enum attribute a,
 		return NULL;
 	t = &clause->tests[clause->count++];
 	*t = (struct test){
-		.attribute = a,
+		.attribute = a, .field = field, .not_field = not_field,
 		.is = values_compile(k, a, &f->is),
 		.not = values_compile(k, a, &f->not),
 	};
 	return t;
 }
 
+static void field_compile(const struct compiler *k, enum attribute a, const char *field,
+			  const char *not_field, const struct policy_field *f, struct clause *out)
+{
+	test_compile(k, a, slice_of(field), slice_of(not_field), f, out);
+}
+
 /* Cheap questions first: the order of an AND does not change its truth. */
 static void source_compile(const struct compiler *k, const struct policy_source *s, struct clause *out)
 {
 	out->tests = arena_array(k->arena, struct test, 7);
-	test_compile(k, ATTR_SOURCE_IP, &s->ip_blocks, out);
-	test_compile(k, ATTR_REMOTE_IP, &s->remote_ip_blocks, out);
-	test_compile(k, ATTR_REQUEST_PRINCIPAL, &s->request_principals, out);
-	test_compile(k, ATTR_PRINCIPAL, &s->principals, out);
-	test_compile(k, ATTR_NAMESPACE, &s->namespaces, out);
-	test_compile(k, ATTR_SERVICE_ACCOUNT, &s->service_accounts, out);
-	test_compile(k, ATTR_TRUST_DOMAIN, &s->trust_domains, out);
+	field_compile(k, ATTR_SOURCE_IP, "ipBlocks", "notIpBlocks", &s->ip_blocks, out);
+	field_compile(k, ATTR_REMOTE_IP, "remoteIpBlocks", "notRemoteIpBlocks", &s->remote_ip_blocks, out);
+	field_compile(k, ATTR_REQUEST_PRINCIPAL, "requestPrincipals", "notRequestPrincipals", &s->request_principals, out);
+	field_compile(k, ATTR_PRINCIPAL, "principals", "notPrincipals", &s->principals, out);
+	field_compile(k, ATTR_NAMESPACE, "namespaces", "notNamespaces", &s->namespaces, out);
+	field_compile(k, ATTR_SERVICE_ACCOUNT, "serviceAccounts", "notServiceAccounts", &s->service_accounts, out);
+	field_compile(k, ATTR_TRUST_DOMAIN, "trustDomains", "notTrustDomains", &s->trust_domains, out);
 }
 
 static void operation_compile(const struct compiler *k, const struct policy_operation *o,
 			      struct clause *out)
 {
 	out->tests = arena_array(k->arena, struct test, 4);
-	test_compile(k, ATTR_PORT, &o->ports, out);
-	test_compile(k, ATTR_METHOD, &o->methods, out);
-	test_compile(k, ATTR_PATH, &o->paths, out);
-	test_compile(k, ATTR_HOST, &o->hosts, out);
+	field_compile(k, ATTR_PORT, "ports", "notPorts", &o->ports, out);
+	field_compile(k, ATTR_METHOD, "methods", "notMethods", &o->methods, out);
+	field_compile(k, ATTR_PATH, "paths", "notPaths", &o->paths, out);
+	field_compile(k, ATTR_HOST, "hosts", "notHosts", &o->hosts, out);
 }
 
 static const enum attribute key_attributes[] = {
@@ -281,10 +288,11 @@ static void condition_compile(const struct compiler *k, const struct policy_cond
 	/* What cannot be asked must not open anything (spec/hardening.md T-105): an ALLOW rule never
 	 * holds, any other holds without the condition. */
 	if (c->key == KEY_ENVOY_FILTER) {
-		r->never |= action == POLICY_ALLOW;
+		if (action == POLICY_ALLOW)
+			r->never = c->text;
 		return;
 	}
-	t = test_compile(k, key_attributes[c->key], &c->values, &r->when);
+	t = test_compile(k, key_attributes[c->key], c->text, c->text, &c->values, &r->when);
 	if (t == NULL)
 		return;
 	t->names = c->names.items;
@@ -305,6 +313,14 @@ static bool any_http_only(const struct clause_list *list)
 		if (clause_is_http_only(&list->items[i]))
 			return true;
 	return false;
+}
+
+static void rule_name(const struct compiler *k, const struct meta *meta, size_t number, struct rule *r)
+{
+	r->id = slice_of(arena_printf(k->arena, "ns[%.*s]-policy[%.*s]-rule[%zu]", SLICE_ARG(meta->ns),
+				      SLICE_ARG(meta->name), number));
+	r->name = slice_of(arena_printf(k->arena, "%.*s/%.*s#rule %zu", SLICE_ARG(meta->ns),
+					SLICE_ARG(meta->name), number));
 }
 
 static void rule_compile(const struct compiler *k, const struct policy_rule *doc,
@@ -344,29 +360,42 @@ struct policy *policy_compile(struct arena *arena, const struct trust_domains *d
 	*p = (struct policy){
 		.action = doc->action, .dry_run = doc->dry_run,
 		.ns = doc->meta.ns, .name = doc->meta.name, .provider = doc->provider,
+		.where = doc->meta.where,
 		.target = target_compile(arena, &doc->target),
 		.rules = arena_array(arena, struct rule, doc->rules.count),
 		.rule_count = doc->rules.count,
 		.ledger = ledger_create(arena, doc->rules.count, doc->dry_run),
 	};
-	for (size_t i = 0; i < doc->rules.count; i++)
+	for (size_t i = 0; i < doc->rules.count; i++) {
 		rule_compile(&k, &doc->rules.items[i], doc->action, &p->rules[i]);
+		rule_name(&k, &doc->meta, i, &p->rules[i]);
+	}
 	return p;
 }
 
 /* Tokens */
 
-/* Tokens are collected from headers, parameters and cookies, each sorted by name, and verified from
- * the last to the first (spec/request-authentication.md 4.2): so the list runs backwards. */
+static int char_at(const struct token_place *p, size_t i)
+{
+	if (i < p->name.len)
+		return (unsigned char)p->name.at[i];
+	i -= p->name.len;
+	return i < p->prefix.len ? (unsigned char)p->prefix.at[i] : -1;
+}
+
+/* Tokens are collected from headers, parameters and cookies, each sorted by name and prefix as one
+ * text, and verified from the last to the first (spec/request-authentication.md 4.2): so the list
+ * runs backwards. */
 static int place_order(const void *a, const void *b)
 {
 	const struct token_place *x = a, *y = b;
-	int order;
+	size_t i = 0;
 
 	if (x->kind != y->kind)
 		return x->kind < y->kind ? 1 : -1;
-	order = slice_cmp(y->name, x->name);
-	return order != 0 ? order : slice_cmp(y->prefix, x->prefix);
+	while (char_at(x, i) == char_at(y, i) && char_at(x, i) >= 0)
+		i++;
+	return char_at(y, i) - char_at(x, i);
 }
 
 static void places_compile(struct arena *arena, const struct jwt_rule *doc, struct provider *p)
@@ -407,11 +436,14 @@ struct authentication *authentication_compile(struct arena *arena, struct provid
 	struct authentication *a = arena_new(arena, struct authentication);
 
 	*a = (struct authentication){
-		.ns = doc->meta.ns, .name = doc->meta.name,
+		.ns = doc->meta.ns, .name = doc->meta.name, .where = doc->meta.where,
 		.target = target_compile(arena, &doc->target),
 		.providers = providers, .provider_count = doc->rules.count,
 	};
-	for (size_t i = 0; i < doc->rules.count; i++)
+	for (size_t i = 0; i < doc->rules.count; i++) {
 		provider_compile(arena, &doc->rules.items[i], &providers[i]);
+		providers[i].of = a;
+		providers[i].number = i;
+	}
 	return a;
 }

@@ -447,22 +447,25 @@ _Static_assert(COUNT_OF(matchers) == ATTRIBUTE_COUNT, "every attribute has a mat
 
 /* Rules */
 
+enum test_answer test_answer(const struct test *t, const struct request *r)
+{
+	attribute_fn *matches = matchers[t->attribute];
+
+	/* On TCP only that test falls away: what is left of the rule matches more… */
+	if (r->check->proto == CHECK_TCP && attribute_is_http_only(t->attribute))
+		return TEST_HOLDS;
+	if (t->is.count > 0 && !matches(r, t, &t->is))
+		return TEST_NONE_OF_IS;
+	if (t->not.count > 0 && matches(r, t, &t->not))
+		return TEST_ONE_OF_NOT;
+	return TEST_HOLDS;
+}
+
 static bool clause_holds(const struct clause *c, const struct request *r)
 {
-	const struct test *t;
-	attribute_fn *matches;
-
-	for (size_t i = 0; i < c->count; i++) {
-		t = &c->tests[i];
-		/* On TCP only that test falls away: what is left of the rule matches more. */
-		if (r->check->proto == CHECK_TCP && attribute_is_http_only(t->attribute))
-			continue;
-		matches = matchers[t->attribute];
-		if (t->is.count > 0 && !matches(r, t, &t->is))
+	for (size_t i = 0; i < c->count; i++)
+		if (test_answer(&c->tests[i], r) != TEST_HOLDS)
 			return false;
-		if (t->not.count > 0 && matches(r, t, &t->not))
-			return false;
-	}
 	return true;
 }
 
@@ -474,12 +477,15 @@ static bool any_clause_holds(const struct clause_list *l, const struct request *
 	return l->count == 0;
 }
 
-static bool rule_holds(const struct policy *p, const struct rule *rule, const struct request *r)
+/* …save that an ALLOW must not match more than was written. */
+bool rule_is_skipped(const struct policy *p, const struct rule *rule, const struct request *r)
 {
-	if (rule->never)
-		return false;
-	/* …save that an ALLOW must not match more than was written. */
-	if (r->check->proto == CHECK_TCP && rule->http_only && p->action == POLICY_ALLOW)
+	return r->check->proto == CHECK_TCP && rule->http_only && p->action == POLICY_ALLOW;
+}
+
+bool rule_holds(const struct policy *p, const struct rule *rule, const struct request *r)
+{
+	if (rule->never.at != NULL || rule_is_skipped(p, rule, r))
 		return false;
 	return any_clause_holds(&rule->to, r) && any_clause_holds(&rule->from, r) &&
 	       clause_holds(&rule->when, r);

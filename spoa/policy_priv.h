@@ -67,6 +67,7 @@ enum attribute {
 
 struct test {
 	enum attribute attribute;
+	struct slice field, not_field;	/* as documents write them: `paths`, `notPaths` */
 	const struct slice *names;	/* header: its name; claim: the way to it */
 	size_t name_count;
 	struct value_list is, not;	/* any of `is` (where there are some), none of `not` */
@@ -85,7 +86,9 @@ struct clause_list {			/* any clause holds, or there is none */
 struct rule {
 	struct clause_list from, to;
 	struct clause when;
-	bool never;			/* asks what no request here can answer */
+	struct slice never;		/* the key that no request here can answer; absent: none */
+	/* What names it: `ns[..]-policy[..]-rule[n]` as in Istio, and `ns/name#rule n` for people. */
+	struct slice id, name;
 	bool http_only;			/* at least one test cannot be answered on TCP */
 };
 
@@ -103,6 +106,7 @@ struct policy {
 	enum policy_action action;
 	bool dry_run;
 	struct slice ns, name, provider;
+	struct where where;		/* of the document */
 	const struct extauthz_target *asked;	/* the provider; NULL: none of that name */
 	struct target target;
 	struct rule *rules;
@@ -121,6 +125,8 @@ struct token_place {
 
 struct provider {
 	const struct jwt_rule *rule;	/* borrowed from the document */
+	const struct authentication *of;
+	size_t number;			/* of the rule in its document, from 0 */
 	struct jwks_source *keys;	/* owned by the index */
 	struct token_place *places;	/* in the order of verification */
 	size_t place_count;
@@ -130,6 +136,7 @@ struct provider {
 
 struct authentication {
 	struct slice ns, name;
+	struct where where;
 	struct target target;
 	struct provider *providers;
 	size_t provider_count;
@@ -229,6 +236,20 @@ struct match {
 struct match policies_match(const struct policy_list *list, const struct request *r);
 /* The same of one policy. */
 bool policy_matches(const struct policy *p, const struct request *r, size_t *rule);
+
+enum test_answer { TEST_HOLDS, TEST_NONE_OF_IS, TEST_ONE_OF_NOT };
+enum test_answer test_answer(const struct test *t, const struct request *r);
+/* An ALLOW rule that asks what a TCP connection cannot answer: it never holds (7). */
+bool rule_is_skipped(const struct policy *p, const struct rule *rule, const struct request *r);
+bool rule_holds(const struct policy *p, const struct rule *rule, const struct request *r);
+
+/* policy_miss.c. Why rules did not hold; for refusals and for explain, never for what passes. */
+
+/* `requestPrincipals did not match`, of a rule that does not hold; in the check's arena or static. */
+struct slice rule_miss(const struct policy *p, const struct rule *rule, const struct request *r);
+/* The rule that came nearest where none of the list held: its operations fit, then the fewest
+ * conditions failed, then it stands first. policy NULL: the list has no rules at all. */
+struct match policies_nearest(const struct policy_list *list, const struct request *r);
 
 /* For tests. */
 bool text_value_matches(const struct text_value *v, struct slice s, bool ignore_case);

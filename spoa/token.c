@@ -218,6 +218,37 @@ enum jwt_status token_parse(struct slice text, struct token **out)
 	return JWT_OK;
 }
 
+enum jwt_status token_of_claims(struct slice claims, struct token **out)
+{
+	static const char header[] = "e30.", signature[] = ".e30";
+	char text[TOKEN_BYTES_MAX];
+	struct slice part[3];
+	enum jwt_status status;
+	struct token_own *t;
+	struct token *pub;
+	size_t len = sizeof(header) - 1;
+
+	if (BASE64_ENCODED_MAX(claims.len) + len + sizeof(signature) > sizeof(text))
+		return JWT_BAD_FORMAT;
+	memcpy(text, header, len);
+	len += base64url_encode(claims, text + len);
+	memcpy(text + len, signature, sizeof(signature));
+	if (!split(slice_of(text), part))
+		return JWT_PAYLOAD_BAD_JSON;	/* there is nothing between the dots */
+	t = create(slice_of(text), part);
+	pub = &t->pub;
+	status = decode_object(part[1], JWT_PAYLOAD_BAD_BASE64, JWT_PAYLOAD_BAD_JSON, &t->claims);
+	if (status == JWT_OK)
+		status = read_claims(t);
+	if (status != JWT_OK) {
+		token_unref(&pub);
+		return status;
+	}
+	pub->claims = t->claims;
+	*out = pub;
+	return JWT_OK;
+}
+
 struct token *token_ref(const struct token *t)
 {
 	struct token *pub = (struct token *)t;

@@ -47,6 +47,9 @@ struct token {
 
 /* `text` needs to stay valid for the call only. *out is set on JWT_OK. */
 enum jwt_status token_parse(struct slice text, struct token **out);
+/* What a token with these claims (a JSON object) would be, without header and signature: it verifies
+ * with no key. For the desk (reasoning.h). */
+enum jwt_status token_of_claims(struct slice claims, struct token **out);
 struct token *token_ref(const struct token *t);
 /* Drops one reference and clears the caller's pointer; *tp may be NULL already. */
 void token_unref(struct token **tp);

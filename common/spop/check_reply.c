@@ -36,6 +36,7 @@ static const struct variable variables[] = {
 	VARIABLE("payload",             payload,             SPOP_STRING),
 	VARIABLE("policy",              policy,              SPOP_STRING),
 	VARIABLE("detail",              detail,              SPOP_STRING),
+	VARIABLE("why",                 why,                 SPOP_STRING),
 	VARIABLE("shadow",              shadow,              SPOP_STRING),
 	VARIABLE("claims",              claims,              SPOP_STRING),
 	VARIABLE("strip_authorization", strip_authorization, SPOP_BOOL),

@@ -95,7 +95,8 @@ struct check_reply {
 	struct slice claims;		/* JSON object */
 	struct slice payload;		/* second segment of the token */
 	struct slice policy;		/* which policy and rule decided */
-	struct slice detail;		/* why, for the access log; ours, others ignore it */
+	struct slice detail;		/* as Envoy words it in its access log; ours, others ignore it */
+	struct slice why;		/* denied: policy, rule and reason in one line; ours likewise */
 	struct slice shadow;		/* what dry runs say */
 	bool strip_authorization;
 };

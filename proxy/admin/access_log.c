@@ -251,6 +251,11 @@ static void add_json_line(struct access_log *l, struct worker_log *wl, const str
 		else
 			text_add_json(&wl->lines, slice_first(value, ACCESS_LOG_FIELD_MAX));
 	}
+	/* Beyond Istio's keys, and only where the agent was asked. */
+	if (x->authz_reason.len > 0) {
+		text_add(&wl->lines, SLICE(",\"authz_reason\":"));
+		text_add_json(&wl->lines, slice_first(x->authz_reason, ACCESS_LOG_FIELD_MAX));
+	}
 	text_add_char(&wl->lines, '}');
 }
 

@@ -107,7 +107,7 @@ static void ask(struct stream *s)
 static void fail_closed(struct stream *s, unsigned status, const char *why)
 {
 	count_up(&s->server->counters.authz_failed, 1);
-	s->x.authz_reason = slice_of(why);
+	s->x.authz_reason = s->x.termination_details = slice_of(why);
 	stream_answer(s, &(struct local_reply){
 		.status = status, .body = status == 503 ? SLICE("authorization service unavailable") :
 						SLICE("Request Header Fields Too Large"),
@@ -254,6 +254,14 @@ static void denied(struct stream *s, const struct authz_verdict *v)
 		.flags = slice_starts(reply->reason, SLICE("custom")) ? RESPONSE_FLAG_UAEX : 0 });
 }
 
+/* Policy, rule and reason: for the log, never for the client (spec/README.md D9). */
+static void remember_reason(struct stream *s, const struct check_reply *reply)
+{
+	s->x.authz_reason = arena_slice(s->arena, reply->why.at != NULL ? reply->why : reply->policy);
+	if (!reply->allow)
+		s->x.termination_details = s->x.authz_reason;
+}
+
 static void on_verdict(void *owner, const struct authz_verdict *v)
 {
 	struct stream *s = owner;
@@ -264,8 +272,7 @@ static void on_verdict(void *owner, const struct authz_verdict *v)
 		return;
 	}
 	s->answer_headers_set = arena_slice(s->arena, v->reply.response_set);
-	s->x.authz_reason = arena_slice(s->arena, v->reply.detail.at != NULL ? v->reply.detail :
-								       v->reply.policy);
+	remember_reason(s, &v->reply);
 	if (v->outcome == AUTHZ_ALLOWED)
 		allowed(s, &v->reply);
 	else

@@ -238,7 +238,7 @@ static void denied(struct tcp_session *s, const struct check_reply *reply)
 
 	snprintf(text, sizeof(text), "rbac_access_denied_matched_policy[%.*s]", SLICE_ARG(policy));
 	s->x.termination_details = slice_of(text);
-	s->x.authz_reason = reply->detail.at != NULL ? reply->detail : policy;
+	s->x.authz_reason = reply->why.at != NULL ? reply->why : policy;
 	refuse(s, 0, &s->server->counters.tcp_denied);
 }
 
