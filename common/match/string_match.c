@@ -50,11 +50,21 @@ enum regex_result string_matcher_test(const struct string_matcher *sm, struct sl
 	return REGEX_YES;
 }
 
-bool string_matcher_holds(const struct string_matcher *sm, struct slice value, bool inverted)
+static enum regex_result opposite(enum regex_result r)
+{
+	return r == REGEX_GAVE_UP ? r : r == REGEX_YES ? REGEX_NO : REGEX_YES;
+}
+
+enum regex_result string_matcher_judge(const struct string_matcher *sm, struct slice value, bool inverted)
 {
 	if (!inverted)
-		return string_matcher_test(sm, value) == REGEX_YES;
-	if (sm->kind == MATCH_PRESENT)
-		return value.at == NULL;
-	return string_matcher_test(sm, value.at != NULL ? value : SLICE("")) == REGEX_NO;
+		return string_matcher_test(sm, value);
+	if (sm->kind != MATCH_PRESENT && value.at == NULL)
+		value = SLICE("");
+	return opposite(string_matcher_test(sm, value));
+}
+
+bool string_matcher_holds(const struct string_matcher *sm, struct slice value, bool inverted)
+{
+	return string_matcher_judge(sm, value, inverted) == REGEX_YES;
 }

@@ -37,12 +37,14 @@ struct string_matcher {
 void string_matcher_init(struct string_matcher *sm, const struct string_match *m, bool ignore_case);
 void string_matcher_fini(struct string_matcher *sm);
 
-/* An absent `value` (at == NULL) fulfils MATCH_UNSET alone. REGEX_GAVE_UP must be treated as a
- * condition that does not hold, also where the condition is inverted (withoutHeaders). */
+/* An absent `value` (at == NULL) fulfils MATCH_UNSET alone. REGEX_GAVE_UP is neither: a request whose
+ * route depends on it is refused, an origin is not allowed. */
 enum regex_result string_matcher_test(const struct string_matcher *sm, struct slice value);
 
 /* The header conditions of one match item on one value: what withoutHeaders asks is inverted, and
  * there an absent header is judged as an empty one (spec 6.5). */
+enum regex_result string_matcher_judge(const struct string_matcher *sm, struct slice value, bool inverted);
+/* Is it certain that the condition holds? */
 bool string_matcher_holds(const struct string_matcher *sm, struct slice value, bool inverted);
 
 #endif

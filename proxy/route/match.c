@@ -56,55 +56,77 @@ static struct slice look_at(const struct condition *c, const struct request_view
 }
 
 /* Any of its texts will do. What an expression gave up on is not known not to match. */
-static bool claim_holds(const struct condition *c, const struct claim_set *set)
+static enum regex_result test_claim(const struct condition *c, const struct claim_set *set)
 {
 	const struct claim_value *v = claim_set_find(set, c->name);
 	bool gave_up = false;
 
 	if (set == &claims_assumed)
-		return true;
+		return REGEX_YES;
 	if (v == NULL)
-		return c->inverted;
+		return c->inverted ? REGEX_YES : REGEX_NO;
 	if (c->value.kind == MATCH_PRESENT)
-		return v->present != c->inverted;
+		return v->present != c->inverted ? REGEX_YES : REGEX_NO;
 	for (size_t i = 0; i < v->texts.count; i++) {
 		enum regex_result r = string_matcher_test(&c->value, v->texts.items[i]);
 
 		if (r == REGEX_YES)
-			return !c->inverted;
+			return c->inverted ? REGEX_NO : REGEX_YES;
 		gave_up |= r != REGEX_NO;
 	}
-	return c->inverted && !gave_up;
+	return gave_up ? REGEX_GAVE_UP : c->inverted ? REGEX_YES : REGEX_NO;
 }
 
-static bool condition_holds(const struct condition *c, const struct request_view *v)
+static enum regex_result test(const struct condition *c, const struct request_view *v)
 {
 	if (c->subject == SUBJECT_CLAIM)
-		return claim_holds(c, v->in->claims);
-	return string_matcher_holds(&c->value, look_at(c, v), c->inverted);
+		return test_claim(c, v->in->claims);
+	return string_matcher_judge(&c->value, look_at(c, v), c->inverted);
 }
 
-/* The first of the others that does not hold, or NULL. */
-static const struct condition *first_unmet(const struct route_match *m, const struct request_view *v)
+/* A condition that says no decides, also behind one that gave up. *which: the one that decides. */
+static enum regex_result test_others(const struct route_match *m, const struct request_view *v,
+				     const struct condition **which)
 {
-	for (size_t i = 0; i < m->others.count; i++)
-		if (!condition_holds(&m->others.items[i], v))
-			return &m->others.items[i];
-	return NULL;
+	enum regex_result all = REGEX_YES;
+
+	for (size_t i = 0; i < m->others.count; i++) {
+		enum regex_result r = test(&m->others.items[i], v);
+
+		if (r == REGEX_YES)
+			continue;
+		*which = &m->others.items[i];
+		all = r;
+		if (r == REGEX_NO)
+			break;
+	}
+	return all;
 }
 
-bool route_match_holds_but_uri(const struct route_match *m, const struct request_view *v)
+static enum regex_result test_all(const struct route_match *m, const struct request_view *v,
+				  const struct condition **which)
 {
-	if (m == NULL)
-		return true;
-	return first_unmet(m, v) == NULL;
+	enum regex_result uri = m->uri != NULL ? test(m->uri, v) : REGEX_YES, others;
+
+	*which = m->uri;
+	if (uri == REGEX_NO)
+		return REGEX_NO;
+	others = test_others(m, v, which);
+	return others == REGEX_YES ? uri : others;
 }
 
-bool route_match_holds(const struct route_match *m, const struct request_view *v)
+enum regex_result route_match_test_but_uri(const struct route_match *m, const struct request_view *v)
 {
-	if (m != NULL && m->uri != NULL && !condition_holds(m->uri, v))
-		return false;
-	return route_match_holds_but_uri(m, v);
+	const struct condition *which;
+
+	return m != NULL ? test_others(m, v, &which) : REGEX_YES;
+}
+
+enum regex_result route_match_test(const struct route_match *m, const struct request_view *v)
+{
+	const struct condition *which;
+
+	return m != NULL ? test_all(m, v, &which) : REGEX_YES;
 }
 
 /* ---- compiling ---- */
@@ -289,7 +311,8 @@ bool route_explain(const struct route *r, const struct route_input *in, char *wh
 {
 	const struct route_match *m = r->matcher;
 	struct request_view v = request_view(in);
-	const struct condition *unmet = NULL;
+	const struct condition *which;
+	enum regex_result held;
 
 	if (bytes != 0)
 		why[0] = '\0';
@@ -299,13 +322,12 @@ bool route_explain(const struct route *r, const struct route_input *in, char *wh
 	}
 	if (m == NULL)
 		return true;
-	if (m->uri != NULL && !condition_holds(m->uri, &v))
-		unmet = m->uri;
-	else
-		unmet = first_unmet(m, &v);
-	if (unmet != NULL)
-		(unmet->subject == SUBJECT_CLAIM ? say_unmet_claim : say_unmet)(unmet, &v, why, bytes);
-	return unmet == NULL;
+	held = test_all(m, &v, &which);
+	if (held == REGEX_GAVE_UP)
+		snprintf(why, bytes, "%s: the regex reached its limit: no route is chosen", subject_text(which));
+	else if (held == REGEX_NO)
+		(which->subject == SUBJECT_CLAIM ? say_unmet_claim : say_unmet)(which, &v, why, bytes);
+	return held == REGEX_YES;
 }
 
 unsigned route_unmet(const struct route *r, const struct route_input *in)
@@ -316,8 +338,8 @@ unsigned route_unmet(const struct route *r, const struct route_input *in)
 
 	if (m == NULL)
 		return 0;
-	unmet += m->uri != NULL && !condition_holds(m->uri, &v);
+	unmet += m->uri != NULL && test(m->uri, &v) != REGEX_YES;
 	for (size_t i = 0; i < m->others.count; i++)
-		unmet += !condition_holds(&m->others.items[i], &v);
+		unmet += test(&m->others.items[i], &v) != REGEX_YES;
 	return unmet;
 }

@@ -45,8 +45,9 @@ struct route_match *route_match_create(struct arena *a, const struct http_match 
 /* Gives the compiled expressions back. */
 void route_match_fini(struct route_match *m);
 
-/* All conditions, or all but the one on the path, which an index may have answered. */
-bool route_match_holds(const struct route_match *m, const struct request_view *v);
-bool route_match_holds_but_uri(const struct route_match *m, const struct request_view *v);
+/* All conditions, or all but the one on the path, which an index may have answered. REGEX_GAVE_UP: an
+ * expression reached its limit, and no other condition says no. */
+enum regex_result route_match_test(const struct route_match *m, const struct request_view *v);
+enum regex_result route_match_test_but_uri(const struct route_match *m, const struct request_view *v);
 
 #endif

@@ -56,6 +56,15 @@ static void replace_matched(const struct route *r, struct slice path, struct sli
 	}
 }
 
+bool route_rewrite_gives_up(const struct route *r, struct slice target, struct arena *a)
+{
+	struct slice query, path = path_split(target, &query), changed;
+
+	return r->rewrite_regex != NULL &&
+	       regex_replace_all(r->rewrite_regex, path, r->source->rewrite->regex_rewrite, a, &changed) ==
+	       REGEX_GAVE_UP;
+}
+
 bool route_rewrite_path(const struct route *r, struct slice target, struct arena *a, struct slice *out)
 {
 	const struct http_rewrite *w = r->source->rewrite;

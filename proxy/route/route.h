@@ -80,9 +80,12 @@ struct route_input {
 	const struct message *request;
 	struct arena *arena;			/* for joined header lines */
 	const struct claim_set *claims;		/* of the verified token; NULL: no token, all are absent */
+	bool *undecided;			/* set where no route is chosen because an expression reached its
+						 * limit: such a request is refused. NULL: nobody asks */
 };
 
-/* The first route that holds, or NULL. CONNECT is never routed (spec/virtual-service.md 8). */
+/* The first route that holds, or NULL. Never one behind a route of which nobody knows whether it holds.
+ * CONNECT is never routed (spec/virtual-service.md 8). */
 const struct route *virtual_host_match(const struct virtual_host *vh, const struct route_input *in);
 
 /* The claims that its routes look at; NULL: none of them does. */
@@ -119,6 +122,8 @@ struct slice https_redirect_location(const struct message *request, uint32_t bou
  * adds x-envoy-original-path and -host. */
 void route_apply_request(const struct route *r, const struct route_target *target,
 			 struct message *request, const struct exchange *x, struct arena *a);
+/* Does the expression of its rewrite reach its limit on this path? Then the request is refused. */
+bool route_rewrite_gives_up(const struct route *r, struct slice target, struct arena *a);
 /* On upstream responses and on local replies of a route (7.6). `target` may be NULL. */
 void route_apply_response(const struct route *r, const struct route_target *target,
 			  struct message *response, const struct exchange *x, struct arena *a);

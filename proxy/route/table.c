@@ -434,18 +434,29 @@ void route_table_visit(const struct route_table *t,
 		visit(arg, t->virtual_hosts.items[i]);
 }
 
+static const struct route *undecided(const struct route_input *in)
+{
+	if (in->undecided != NULL)
+		*in->undecided = true;
+	return NULL;
+}
+
 static const struct route *match_in_order(const struct route_list *l, const struct request_view *v)
 {
 	for (uint32_t i = 0; i < l->count; i++)
-		if (route_match_holds(l->items[i]->matcher, v))
-			return l->items[i];
+		switch (route_match_test(l->items[i]->matcher, v)) {
+		case REGEX_YES:		return l->items[i];
+		case REGEX_GAVE_UP:	return undecided(v->in);
+		case REGEX_NO:		break;
+		}
 	return NULL;
 }
 
 struct search {
 	const struct route_list *list;
 	const struct request_view *view;
-	uint32_t best;			/* smallest number found so far that holds */
+	uint32_t best;			/* smallest number found so far that holds, or may */
+	bool gave_up;			/* nobody knows whether that one holds */
 };
 
 static void try_candidates(void *arg, struct path_candidates c)
@@ -454,13 +465,16 @@ static void try_candidates(void *arg, struct path_candidates c)
 
 	for (uint32_t i = 0; i < c.count && c.at[i] < s->best; i++) {
 		const struct route *r = s->list->items[c.at[i]];
-		const struct route_match *m;
+		enum regex_result held;
 
 		__builtin_prefetch(&r->only);	/* the next line, if this route it is */
-		m = r->matcher;
-		if (c.answered ? r->path_alone || route_match_holds_but_uri(m, s->view) :
-				 route_match_holds(m, s->view)) {
+		if (c.answered)
+			held = r->path_alone ? REGEX_YES : route_match_test_but_uri(r->matcher, s->view);
+		else
+			held = route_match_test(r->matcher, s->view);
+		if (held != REGEX_NO) {
 			s->best = c.at[i];
+			s->gave_up = held == REGEX_GAVE_UP;
 			return;
 		}
 	}
@@ -469,7 +483,7 @@ static void try_candidates(void *arg, struct path_candidates c)
 const struct route *virtual_host_match(const struct virtual_host *vh, const struct route_input *in)
 {
 	struct request_view view;
-	struct search s = { &vh->routes, &view, UINT32_MAX };
+	struct search s = { &vh->routes, &view, UINT32_MAX, false };
 
 	if (slice_eq(in->request->method, SLICE("CONNECT")))
 		return NULL;
@@ -477,6 +491,8 @@ const struct route *virtual_host_match(const struct virtual_host *vh, const stru
 	if (vh->routes.index == NULL)
 		return match_in_order(&vh->routes, &view);
 	path_index_find(vh->routes.index, view.path, try_candidates, &s);
+	if (s.gave_up)
+		return undecided(in);
 	return s.best != UINT32_MAX ? vh->routes.items[s.best] : NULL;
 }
 
@@ -487,7 +503,7 @@ const struct claims_asked *virtual_host_claims(const struct virtual_host *vh)
 
 bool virtual_host_depends_on_claims(const struct virtual_host *vh, const struct route_input *in)
 {
-	const struct route_input for_some_token = { in->request, in->arena, &claims_assumed };
+	const struct route_input for_some_token = { in->request, in->arena, &claims_assumed, NULL };
 	const struct route *r = vh->routes.claims != NULL ? virtual_host_match(vh, &for_some_token) : NULL;
 
 	return r != NULL && r->matcher != NULL && r->matcher->claims;

@@ -64,7 +64,10 @@ bool decide_client(struct message *m, const struct proxy_settings *settings, str
 void decide_route(struct choice *c, const struct route_input *in, uint64_t random)
 {
 	const struct message *m = in->request;
+	struct route_input asked = *in;
 
+	asked.undecided = &c->undecided;
+	c->undecided = false;
 	c->route = NULL;
 	c->target = NULL;
 	c->to_https = false;
@@ -74,7 +77,7 @@ void decide_route(struct choice *c, const struct route_input *in, uint64_t rando
 	c->to_https = virtual_host_requires_tls(c->host) && !slice_eq(m->scheme, SLICE("https"));
 	if (c->to_https)
 		return;
-	c->route = virtual_host_match(c->host, in);
+	c->route = virtual_host_match(c->host, &asked);
 	if (c->route != NULL && c->route->action == ROUTE_FORWARD)
 		c->target = route_draw(c->route, random);
 	if (c->route != NULL && c->route->has_cors)
@@ -110,6 +113,11 @@ enum decision decide(const struct choice *c, const struct snapshot *s, const str
 	if (c->misdirected) {
 		*reply = (struct local_reply){ .status = 421, .details = "misdirected_request", .plain = true };
 		return DECISION_MISDIRECTED;
+	}
+	if (c->undecided || (c->route != NULL && route_rewrite_gives_up(c->route, m->path, a))) {
+		/* What nobody could read to its end takes no other way instead. */
+		*reply = (struct local_reply){ .status = 500, .details = "regex_limit", .plain = true };
+		return DECISION_REGEX_LIMIT;
 	}
 	if (c->route == NULL) {
 		*reply = (struct local_reply){ .status = 404, .details = "route_not_found",

@@ -38,6 +38,7 @@ struct choice {
 	const struct virtual_host *host;	/* NULL: none for this authority */
 	bool misdirected;			/* another server of the listener has it: 421 */
 	bool to_https;				/* httpsRedirect */
+	bool undecided;				/* a regex of a route reached its limit: 500 */
 	const struct route *route;		/* NULL: none holds, or none was asked */
 	const struct route_target *target;	/* of a route that forwards: as drawn */
 	struct slice cors_origin;		/* allowed by the route's corsPolicy; absent: none is */
@@ -69,7 +70,7 @@ bool decide_upgrade(const struct message *m, struct local_reply *refusal);
 enum decision {
 	DECISION_FORWARD,	/* to choice.target; anything else is a reply of ours */
 	DECISION_TO_HTTPS, DECISION_NOT_FOUND, DECISION_MISDIRECTED,
-	DECISION_REDIRECT, DECISION_DIRECT_RESPONSE, DECISION_NO_CLUSTER,
+	DECISION_REDIRECT, DECISION_DIRECT_RESPONSE, DECISION_NO_CLUSTER, DECISION_REGEX_LIMIT,
 };
 
 /* What is done once policies have let it through; *reply is set unless it is forwarded. */

@@ -56,6 +56,7 @@ struct snapshot_use {
 	X(no_response, "requests that ended without a response") \
 	X(protocol_errors, "requests refused by the codec") \
 	X(no_route, "requests without a route (404)") \
+	X(regex_limits, "requests refused because a regex of a route reached its limit (500)") \
 	X(misdirected, "requests for another server of the listener (421)") \
 	X(redirects, "redirects by route or httpsRedirect") \
 	X(direct_responses, "direct responses") \

@@ -207,8 +207,8 @@ static bool prepare_request(struct stream *s)
 static struct choice choice_of(const struct stream *s)
 {
 	return (struct choice){ .chain = s->chain, .host = s->host, .misdirected = s->misdirected,
-				.to_https = s->to_https, .route = s->route, .target = s->target,
-				.cors_origin = s->cors_origin };
+				.to_https = s->to_https, .undecided = s->undecided, .route = s->route,
+				.target = s->target, .cors_origin = s->cors_origin };
 }
 
 static void find_host(struct stream *s)
@@ -230,6 +230,7 @@ void stream_choose(struct stream *s)
 	s->route = c.route;
 	s->target = c.target;
 	s->to_https = c.to_https;
+	s->undecided = c.undecided;
 	s->cors_origin = c.cors_origin;
 	s->x.route_name = c.route != NULL ? c.route->name : NO_SLICE;
 	s->x.cluster_name = c.target != NULL ? c.target->cluster_name : NO_SLICE;
@@ -299,6 +300,7 @@ static void count_decision(struct server_counters *c, enum decision how)
 	case DECISION_DIRECT_RESPONSE:	count_up(&c->direct_responses, 1);	break;
 	case DECISION_MISDIRECTED:	count_up(&c->misdirected, 1);		break;
 	case DECISION_NOT_FOUND:	count_up(&c->no_route, 1);		break;
+	case DECISION_REGEX_LIMIT:	count_up(&c->regex_limits, 1);		break;
 	case DECISION_NO_CLUSTER:
 	case DECISION_FORWARD:							break;
 	}

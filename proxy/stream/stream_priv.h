@@ -78,6 +78,7 @@ struct stream {
 	const struct route_target *target;
 	struct slice cors_origin;		/* allowed by the route's corsPolicy; absent: none is */
 	bool to_https;				/* outcome: httpsRedirect */
+	bool undecided;				/* a regex of its routes reached its limit */
 	bool misdirected;			/* outcome: 421 */
 	struct authz_check *check;
 	const struct cluster *checked_cluster;	/* whose policies the verdict covered */
