@@ -495,8 +495,9 @@ def ask_desk(words, proxy):
     return json.loads(found.stdout)
 
 
-# What a codec adds for its version, what only a connection knows, and the proxy's own address.
-NOT_TOLD = {"content-length", "transfer-encoding", "date", "host", "x-request-id", "x-forwarded-for"}
+# What a codec adds for its version, what only a connection knows, the proxy's own address, and the time left.
+NOT_TOLD = {"content-length", "transfer-encoding", "date", "host", "x-request-id", "x-forwarded-for", "grpc-timeout",
+            "x-envoy-expected-rq-timeout-ms"}
 
 
 def told_fields(suite, fields):
