@@ -101,7 +101,7 @@ static struct reasoning_policy *explain_list(const struct policy_list *l, const 
 		at->rules = explain_rules(p, r);
 		at->holds = policy_matches(p, r, &at->rule);
 		if (!at->holds)
-			at->rule = policies_nearest(&(struct policy_list){ &p, 1 }, r).rule;
+			at->rule = policies_nearest(&(struct policy_list){ .items = &p, .count = 1 }, r).rule;
 	}
 	return at;
 }
