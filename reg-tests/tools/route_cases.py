@@ -200,6 +200,17 @@ class Suite:
 
 # ---- upstreams ----
 
+def read_body(stream, fields):
+    """Of a message of HTTP/1.1."""
+    if fields.get("transfer-encoding") != "chunked":
+        return stream.read(int(fields.get("content-length", 0)))
+    body = b""
+    while size := int(stream.readline(), 16):
+        body += stream.read(size + 2)[:-2]
+    stream.readline()
+    return body
+
+
 class Upstreams:
     """Servers of HTTP/1.1 by name. One case at a time says what they answer with, and reads what they saw."""
 
@@ -234,7 +245,7 @@ class Upstreams:
                 while field := stream.readline().strip():
                     key, _, value = field.decode("latin-1").partition(":")
                     fields.append((key.lower(), value.strip()))
-                stream.read(int(dict(fields).get("content-length", 0)))
+                read_body(stream, dict(fields))
                 with self.lock:
                     self.seen.append((name, method, target, fields))
                     status, extra = self.answer
@@ -275,14 +286,8 @@ class Http1:
             key, _, value = field.decode("latin-1").partition(":")
             fields.append((key.lower(), value.strip()))
         named = dict(fields)
-        body = b""
-        if case.method != "HEAD" and status not in (204, 304):
-            if named.get("transfer-encoding") == "chunked":
-                while size := int(self.stream.readline(), 16):
-                    body += self.stream.read(size + 2)[:-2]
-                self.stream.readline()
-            else:
-                body = self.stream.read(int(named.get("content-length", 0)))
+        bodiless = case.method == "HEAD" or status in (204, 304)
+        body = b"" if bodiless else read_body(self.stream, named)
         self.open = named.get("connection") != "close"
         return status, fields, body
 
