@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "proxy/admin/proxy.h"
+#include "proxy/stream/retry.h"
 #include "proxy/tls/tls_set.h"
 
 struct slice explain_endpoint(const struct endpoint_spec *e, char *out)
@@ -27,10 +28,7 @@ const char *chain_mode(const struct chain *c)
 
 const struct retry_policy *explain_retries(const struct route *r)
 {
-	static const struct retry_policy by_default = {
-		.attempts = RETRY_ATTEMPTS_DEFAULT, .on = RETRY_ON_DEFAULT, .backoff_ms = RETRY_BACKOFF_MS };
-
-	return r->source->retries != NULL ? r->source->retries : &by_default;
+	return r->source->retries != NULL ? r->source->retries : &retry_policy_default;
 }
 
 const char *explain_retry_on(const struct retry_policy *p, char *out)

@@ -80,17 +80,30 @@ static int64_t time_left_ms(const struct stream *s)
 	return left > 0 ? left : 1;
 }
 
+void deadline_tell(struct message *m, int64_t left_ms, struct arena *a)
+{
+	if (left_ms == INT64_MAX)
+		return;
+	headers_set_id(&m->headers, HEADER_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
+		       slice_of(arena_printf(a, "%lld", (long long)left_ms)));
+	if (grpc_is_request(m))
+		headers_set_id(&m->headers, HEADER_GRPC_TIMEOUT, grpc_timeout_text(left_ms, a));
+}
+
 void stream_tell_deadline(struct stream *s)
 {
-	struct headers *h = &s->request->headers;
-	int64_t left = time_left_ms(s);
+	deadline_tell(s->request, time_left_ms(s), s->arena);
+}
 
-	if (left == INT64_MAX)
-		return;
-	headers_set_id(h, HEADER_X_ENVOY_EXPECTED_RQ_TIMEOUT_MS,
-		       slice_of(arena_printf(s->arena, "%lld", (long long)left)));
-	if (grpc_is_request(s->request))
-		headers_set_id(h, HEADER_GRPC_TIMEOUT, grpc_timeout_text(left, s->arena));
+int64_t deadline_of_first_ms(const struct route *r, const struct message *m)
+{
+	const struct retry_policy *p = r->source->retries;
+	int64_t left = r->timeout_ms > 0 ? r->timeout_ms : INT64_MAX, of_client;
+
+	if (p != NULL && p->per_try_timeout_ms > 0 && p->per_try_timeout_ms < left)
+		left = p->per_try_timeout_ms;
+	of_client = grpc_is_request(m) ? grpc_timeout_ms(headers_value(&m->headers, HEADER_GRPC_TIMEOUT)) : 0;
+	return of_client > 0 && of_client < left ? of_client : left;
 }
 
 void stream_stop_deadlines(struct stream *s)

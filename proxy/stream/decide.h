@@ -82,6 +82,13 @@ enum decision decide(const struct choice *c, const struct snapshot *s, const str
 void cors_apply(const struct choice *c, const struct proxy_settings *settings, struct message *m,
 		const struct local_reply *r);
 
+/* What an endpoint is told of the time that is left; INT64_MAX: nothing. And how much that is when the
+ * first attempt begins (deadline.c). */
+void deadline_tell(struct message *m, int64_t left_ms, struct arena *a);
+int64_t deadline_of_first_ms(const struct route *r, const struct message *m);
+/* The handshake of a request to upgrade is the proxy's, whatever operations made of it (tunnel.c). */
+void upgrade_prepare(struct message *m, struct slice key);
+
 /* The answer of an injected abort (fault.c). */
 struct local_reply fault_reply(const struct http_fault *f);
 

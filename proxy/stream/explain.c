@@ -101,7 +101,11 @@ static const struct message *upstream_request(struct explaining *e, const struct
 	e->x.request = m;
 	e->x.cluster_name = t->cluster_name;
 	route_apply_request(e->out->choice.route, t, m, &e->x, e->arena);
+	if (m->upgrade)		/* a client on HTTP/2 sends no key: it is drawn */
+		upgrade_prepare(m, m->version == HTTP_2 ? SLICE("AAAAAAAAAAAAAAAAAAAAAA==") :
+				headers_value(&m->headers, HEADER_SEC_WEBSOCKET_KEY));
 	headers_set_id(&m->headers, HEADER_X_ENVOY_ATTEMPT_COUNT, SLICE("1"));
+	deadline_tell(m, deadline_of_first_ms(e->out->choice.route, m), e->arena);
 	e->x.request = e->request;
 	return m;
 }

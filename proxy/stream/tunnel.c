@@ -30,6 +30,12 @@ static struct slice make_key(struct stream *s)
 	return slice_make(key, WEBSOCKET_KEY_BYTES);
 }
 
+void upgrade_prepare(struct message *m, struct slice key)
+{
+	headers_set_id(&m->headers, HEADER_UPGRADE, websocket);
+	headers_set_id(&m->headers, HEADER_SEC_WEBSOCKET_KEY, key);
+}
+
 /* What header operations and verdicts made of these fields does not count. */
 void tunnel_prepare(struct stream *s)
 {
@@ -40,8 +46,7 @@ void tunnel_prepare(struct stream *s)
 	if (s->websocket_key.at == NULL)
 		s->websocket_key = s->request->version == HTTP_2 ? make_key(s) :
 				   headers_value(h, HEADER_SEC_WEBSOCKET_KEY);
-	headers_set_id(h, HEADER_UPGRADE, websocket);
-	headers_set_id(h, HEADER_SEC_WEBSOCKET_KEY, s->websocket_key);
+	upgrade_prepare(s->request, s->websocket_key);
 }
 
 /* As the client's protocol wants it: HTTP/2 knows no key, and HTTP/1 gets the answer to its own. */
