@@ -9,6 +9,8 @@
 #include "proxy/ctl/ask.h"
 #include "proxy/ctl/desk.h"
 #include "proxy/ctl/explain.h"
+#include "proxy/ctl/test.h"
+#include "sallyport/object.h"
 #include "sallyport/resource/proxy_settings.h"
 #include "sallyport/text.h"
 
@@ -23,6 +25,8 @@ static const char usage[] =
 	"                    has the agent fetch keys now\n"
 	"  explain [-f FILE_OR_FOLDER] [OPTIONS] URL\n"
 	"                    what would become of a request, and why: see explain --help\n"
+	"  test [-f FILE_OR_FOLDER] TESTS ...\n"
+	"                    asks that of the requests in a file, and compares: see test --help\n"
 	"  reload            reads the documents again; exit 1 with every error if it cannot\n"
 	"  token mint|inspect|verify ...\n"
 	"  jwks from-pem FILE ...\n"
@@ -97,12 +101,17 @@ static int command_at(int argc, char **argv)
 	return i;
 }
 
-/* Its options are its own, whatever stands before it. */
-static int explain(int argc, char **argv, int at)
+/* Commands whose options are their own, whatever stands before them. */
+static const struct {
+	const char *name;
+	int (*run)(int count, char **words);
+} own_commands[] = { { "explain", explain_run }, { "test", test_run } };
+
+static int run_own(int (*run)(int count, char **words), int argc, char **argv, int at)
 {
 	for (int i = at; i > 1; i--)
 		argv[i] = argv[i - 1];
-	return explain_run(argc - 2, argv + 2);
+	return run(argc - 2, argv + 2);
 }
 
 int main(int argc, char **argv)
@@ -112,8 +121,9 @@ int main(int argc, char **argv)
 
 	if (desk_runs(argc - 1, argv + 1))
 		return desk_run(argc - 1, argv + 1);
-	if (at < argc && strcmp(argv[at], "explain") == 0)
-		return explain(argc, argv, at);
+	for (size_t i = 0; at < argc && i < COUNT_OF(own_commands); i++)
+		if (strcmp(argv[at], own_commands[i].name) == 0)
+			return run_own(own_commands[i].run, argc, argv, at);
 	a = parse_arguments(argc, argv);
 	status = ask(a.socket, text_slice(&a.command));
 	text_fini(&a.command);
