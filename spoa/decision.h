@@ -79,6 +79,7 @@ struct check {
 	struct slice request_id;
 	int64_t deadline_ms;		/* clock_monotonic_ms(); 0: none */
 	bool claims_wanted;		/* false: verdict.claims stays absent and costs nothing */
+	struct slice claims_of;		/* well formed (claims.h); absent: verdict.claim_values is so too */
 	/* Taken for verified, by the first rule whose issuer, time and audience it suits, wherever it would
 	 * have stood. For the desk alone (reasoning.h): nothing that came over a wire is ever put here. */
 	const struct token *assumed;
@@ -110,6 +111,8 @@ struct verdict {
 	struct slice principal;		/* iss/sub */
 	struct slice claims;		/* JSON object, space-delimited claims split */
 	struct slice payload;		/* segment 2 of the token */
+	/* Of the gateway's token alone: the route depends on it, and what stands behind it on the route. */
+	struct slice claim_values;
 
 	/* For the operator, never for the client. */
 	struct slice policy;		/* ns[..]-policy[..]-rule[n] that decided */

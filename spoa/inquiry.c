@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "sallyport/arena.h"
+#include "sallyport/claims.h"
 #include "spoa/connection.h"
 #include "spoa/peer_cert.h"
 
@@ -159,6 +160,7 @@ static void answer_verdict(struct inquiry *q, const struct verdict *v)
 		reply.path_out = v->path_out;
 		reply.principal = v->principal;
 		reply.claims = v->claims;
+		reply.claim_values = v->claim_values;
 		reply.payload = q->question.brief ? NO_SLICE : v->payload;
 		reply.strip_authorization = v->strip_authorization;
 	} else {
@@ -300,7 +302,7 @@ static const char *make_check(struct inquiry *q)
 		.dst = ip_of(&r->destination), .dst_port = r->destination.port, .src_port = r->source.port,
 		.http_version = r->http_version,
 		.tls = r->tls, .sni = r->sni, .request_id = r->request_id,
-		.deadline_ms = c->deadline_ms, .claims_wanted = !r->brief,
+		.deadline_ms = c->deadline_ms, .claims_wanted = !r->brief, .claims_of = r->claims_of,
 	};
 	if (!r->tcp && (wrong = take_headers(q)) != NULL)
 		return wrong;
@@ -308,6 +310,8 @@ static const char *make_check(struct inquiry *q)
 		return "workload";
 	if (!take_destinations(q))
 		return "dest-workload";
+	if (r->claims_of.at != NULL && claim_values_write(q->arena, r->claims_of, NULL, NULL, NULL).at == NULL)
+		return "claims-of";
 	take_peer_ids(q);
 	return NULL;
 }

@@ -2,6 +2,7 @@
  *
  * verdict.c - how verdicts are worded: what the client reads is Istio's text to the letter; policy, rule
  * and reason are for the operator alone (spec/README.md D9). */
+#include "sallyport/claims.h"
 #include "spoa/decision_priv.h"
 
 static const char *const reason_names[] = {
@@ -30,6 +31,8 @@ void verdict_allow(struct decision *d)
 	v->response_set.count = d->response.count;
 	if (d->check->proto == CHECK_TCP)
 		return;
+	if (d->check->claims_of.at != NULL && v->claim_values.at == NULL)
+		v->claim_values = claim_values_write(d->check->arena, d->check->claims_of, NULL, NULL, NULL);
 	changes_to_verdict(&d->changes, &d->received, v);
 	for (size_t i = 0; i < v->header_del.count; i++)
 		v->strip_authorization |= slice_eq_nocase(v->header_del.items[i],
@@ -40,11 +43,27 @@ void verdict_allow(struct decision *d)
 		v->path_out = r.target;
 }
 
+static bool is_split(const void *arg, struct slice name)
+{
+	return claim_is_split(arg, name);
+}
+
+/* What routes ask of the token that the gateway accepted. */
+static void answer_claims(struct decision *d, const struct authn *a)
+{
+	const struct check *c = d->check;
+
+	if (c->claims_of.at != NULL && d->next_door == 0 && a->token != NULL)
+		d->verdict.claim_values = claim_values_write(c->arena, c->claims_of, a->token->claims, is_split,
+							     a->provider);
+}
+
 void verdict_remember_identity(struct decision *d, const struct authn *a)
 {
 	struct verdict *v = &d->verdict;
 	struct arena *arena = d->check->arena;
 
+	answer_claims(d, a);
 	if (a->token == NULL || v->payload.at != NULL)
 		return;
 	v->payload = arena_slice(arena, a->token->payload);

@@ -37,8 +37,8 @@ bool policy_reaches(const struct policy_target *t, struct slice policy_ns, struc
 	return labels_include(labels, count, t->match_labels.items, t->match_labels.count);
 }
 
-bool policies_reach(const struct resource_set *set, struct slice workload_ns,
-		    const struct string_entry *labels, size_t count)
+bool authentications_reach(const struct resource_set *set, struct slice workload_ns,
+			   const struct string_entry *labels, size_t count)
 {
 	struct slice root = set->proxy->mesh.root_namespace;
 
@@ -48,6 +48,16 @@ bool policies_reach(const struct resource_set *set, struct slice workload_ns,
 		if (policy_reaches(&r->target, r->meta.ns, root, workload_ns, labels, count))
 			return true;
 	}
+	return false;
+}
+
+bool policies_reach(const struct resource_set *set, struct slice workload_ns,
+		    const struct string_entry *labels, size_t count)
+{
+	struct slice root = set->proxy->mesh.root_namespace;
+
+	if (authentications_reach(set, workload_ns, labels, count))
+		return true;
 	for (size_t i = 0; i < set->authorization_policies.count; i++) {
 		const struct authorization_policy *p = set->authorization_policies.items[i];
 

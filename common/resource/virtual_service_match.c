@@ -225,7 +225,6 @@ static bool decode_header_entry(struct decoder *d, const struct node_pair *pair,
 		c->path.items = arena_array(d->arena, struct slice, count);
 		c->path.count = count;
 		memcpy(c->path.items, names, count * sizeof(names[0]));
-		decode_problem(d, SEVERITY_WARNING, pair->where, "a claim " DECODE_NOT_OBEYED);
 		return decode_condition(d, pair, rule, &c->value);
 	}
 	if (!check_header_key(d, pair))

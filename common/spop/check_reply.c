@@ -39,6 +39,7 @@ static const struct variable variables[] = {
 	VARIABLE("why",                 why,                 SPOP_STRING),
 	VARIABLE("shadow",              shadow,              SPOP_STRING),
 	VARIABLE("claims",              claims,              SPOP_STRING),
+	VARIABLE("claim_values",        claim_values,        SPOP_BINARY),
 	VARIABLE("strip_authorization", strip_authorization, SPOP_BOOL),
 	VARIABLE("allow",               allow,               SPOP_BOOL),
 };
@@ -78,11 +79,11 @@ void check_reply_write(struct spop_writer *w, const struct check_reply *reply)
 	struct check_reply shorter;
 
 	write_variables(w, reply);
-	if (!w->full || before.full || reply->claims.at == NULL)
+	if (!w->full || before.full || (reply->claims.at == NULL && reply->claim_values.at == NULL))
 		return;
 	*w = before;
 	shorter = *reply;
-	shorter.claims = NO_SLICE;
+	shorter.claims = shorter.claim_values = NO_SLICE;
 	if (slice_eq(reply->reason, SLICE("ok")))
 		shorter.reason = SLICE("ok,claims-omitted");
 	write_variables(w, &shorter);

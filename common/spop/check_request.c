@@ -58,6 +58,7 @@ static const struct arg args[] = {
 	ARG("request-id",     request_id,       ARG_TEXT,    USE_BOTH),
 	ARG("deadline-ms",    deadline_ms,      ARG_NUMBER,  USE_BOTH),
 	ARG("brief",          brief,            ARG_FLAG,    USE_BOTH),
+	ARG("claims-of",      claims_of,        ARG_BINARY,  USE_HTTP),
 	ARG("rev",            rev,              ARG_TEXT,    USE_BOTH),
 	ARG("dest-workload",  dest_workload,    ARG_TEXT,    USE_BOTH),
 	ARG("dest-labels",    dest_labels,      ARG_TEXT,    USE_BOTH),

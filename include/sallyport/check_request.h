@@ -4,7 +4,7 @@
  * the messages `check-request` and `check-conn` and of the reply variables (spec/spop.md 13).
  *
  * Beyond the layout that a stock HAProxy sends, our proxy adds arguments (unknown ones are ignored
- * by other agents): `brief`, `dest-workload`, `dest-labels`,
+ * by other agents): `brief`, `claims-of`, `dest-workload`, `dest-labels`,
  * `dest-authority`, `dest-path`, `dest-port`.
  *
  * Owner    decoded slices point into the frame; encoding copies. Thread: any; no state.
@@ -60,6 +60,7 @@ struct check_request {
 	struct slice request_id;
 	uint32_t deadline_ms;		/* budget that is left; 0: not told */
 	bool brief;			/* ours: no claims, payload or h_ variables in the reply */
+	struct slice claims_of;		/* ours: claims that routes look at (claims.h); absent: none */
 	struct slice rev;		/* configuration revision that the proxy serves */
 
 	/* What lies behind the route: its policies hold too. Absent: none. */
@@ -93,6 +94,7 @@ struct check_reply {
 	struct slice path_out;		/* new path with query */
 	struct slice principal;		/* iss/sub */
 	struct slice claims;		/* JSON object */
+	struct slice claim_values;	/* what claims_of asked for (claims.h); ours */
 	struct slice payload;		/* second segment of the token */
 	struct slice policy;		/* which policy and rule decided */
 	struct slice detail;		/* as Envoy words it in its access log; ours, others ignore it */
@@ -101,8 +103,8 @@ struct check_reply {
 	bool strip_authorization;
 };
 
-/* Writes the action list, `allow` last. Only what is present is written. When `claims` does not
- * fit, it is left out and said so in `reason`. w->full: even so it did not fit. */
+/* Writes the action list, `allow` last. Only what is present is written. When it does not fit, claims
+ * are left out and it is said so in `reason`. w->full: even so it did not fit. */
 void check_reply_write(struct spop_writer *w, const struct check_reply *reply);
 /* `h_<name>`: an output header under a fixed name, for a HAProxy without the bin actions. To be
  * written before check_reply_write(). A name that cannot be a variable is skipped. */

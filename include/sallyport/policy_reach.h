@@ -19,6 +19,10 @@ bool policy_reaches(const struct policy_target *t, struct slice policy_ns, struc
 bool policies_reach(const struct resource_set *set, struct slice workload_ns,
 		    const struct string_entry *labels, size_t count);
 
+/* Does any RequestAuthentication: are tokens looked at there? */
+bool authentications_reach(const struct resource_set *set, struct slice workload_ns,
+			   const struct string_entry *labels, size_t count);
+
 /* Are all of `wanted` among `labels`? None wanted: yes. */
 bool labels_include(const struct string_entry *labels, size_t count,
 		    const struct string_entry *wanted, size_t wanted_count);

@@ -171,6 +171,29 @@ static void check_kinds(struct snapshot_builder *b, const struct bound_service *
 				      "Gateways: none is served", route_kinds[i].name);
 }
 
+static const struct claim_match *first_claim(const struct virtual_service *vs)
+{
+	for (size_t i = 0; i < vs->http.count; i++)
+		for (size_t k = 0; k < vs->http.items[i].match.count; k++) {
+			const struct http_match *m = &vs->http.items[i].match.items[k];
+
+			if (m->claims.count > 0)
+				return &m->claims.items[0];
+			if (m->without_claims.count > 0)
+				return &m->without_claims.items[0];
+		}
+	return NULL;
+}
+
+static void check_claims(struct snapshot_builder *b, const struct virtual_service *vs)
+{
+	const struct claim_match *c = first_claim(vs);
+
+	if (c != NULL && !b->s->gateway_verifies_tokens)
+		build_warning(b, vs->meta, c->where, "no RequestAuthentication reaches this proxy: requests have no "
+			      "claims, and routes that ask for one are never taken");
+}
+
 static void check_service(struct snapshot_builder *b, const struct bound_service *s)
 {
 	const struct virtual_service *vs = s->service;
@@ -178,6 +201,7 @@ static void check_service(struct snapshot_builder *b, const struct bound_service
 	if (!s->has_gateway)
 		return;			/* told where its gateways were bound, or those are not ours */
 	check_headers(b, vs);
+	check_claims(b, vs);
 	check_kinds(b, s, service_routes(vs), wanted_routes(b, vs));
 }
 

@@ -20,7 +20,6 @@ static void snapshot_destroy(struct snapshot *s)
 	free(s);
 }
 
-/* What this proxy is to the agent: a workload with a namespace and labels. */
 /* The longest that any provider in use may take. The agent keeps a fifth of its time for itself. */
 static int64_t provider_ms(const struct resource_set *set)
 {
@@ -37,6 +36,7 @@ static int64_t provider_ms(const struct resource_set *set)
 	return most * 5 / 4;
 }
 
+/* What this proxy is to the agent: a workload with a namespace and labels. */
 static void describe_gateway(struct snapshot *s, const struct resource_set *set)
 {
 	const struct proxy_settings *proxy = set->proxy;
@@ -46,6 +46,8 @@ static void describe_gateway(struct snapshot *s, const struct resource_set *set)
 	s->gateway_labels = labels_text(s->arena, proxy->labels.items, proxy->labels.count);
 	s->gateway_has_policies = policies_reach(set, proxy->meta->ns, proxy->labels.items,
 						 proxy->labels.count);
+	s->gateway_verifies_tokens = authentications_reach(set, proxy->meta->ns, proxy->labels.items,
+							   proxy->labels.count);
 	s->check_ms = proxy->authz.timeout_ms + provider_ms(set);
 	s->has_policies = set->request_authentications.count != 0 || set->authorization_policies.count != 0;
 }
@@ -53,6 +55,7 @@ static void describe_gateway(struct snapshot *s, const struct resource_set *set)
 static bool build(struct snapshot *s, const struct resource_set *set, struct problems *ps)
 {
 	struct snapshot_builder b = { .s = s, .set = set, .ps = ps, .arena = s->arena };
+	size_t errors = ps->errors;
 
 	name_map_init(&b.blocks, b.arena);
 	name_map_init(&b.told, b.arena);
@@ -63,7 +66,7 @@ static bool build(struct snapshot *s, const struct resource_set *set, struct pro
 		return false;
 	s->clusters.count = service_registry_clusters(b.registry, &s->clusters.items);
 	diagnose(&b);
-	return true;
+	return ps->errors == errors;
 }
 
 struct snapshot *snapshot_build(struct resource_set *set, uint64_t serial, struct problems *ps)

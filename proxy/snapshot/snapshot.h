@@ -115,6 +115,7 @@ struct snapshot {
 	LIST(const struct chain *) tls_chains;	/* by tls_slot */
 	/* Policies that select the gateway itself (its namespace or the root one, its labels). */
 	bool gateway_has_policies;
+	bool gateway_verifies_tokens;		/* a RequestAuthentication is among them */
 	bool has_policies;			/* any document of theirs at all: the agent is needed */
 	int64_t check_ms;			/* a question to the agent, a provider's time included */
 	struct slice gateway_workload;		/* "namespace/name" of the proxy */

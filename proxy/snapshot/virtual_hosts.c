@@ -314,6 +314,22 @@ static void mark_intersections(struct assembly *x, const struct server_use *u)
 	}
 }
 
+/* A question to the agent has to have room for all of them. */
+static void check_claims(void *arg, const struct virtual_host *vh)
+{
+	const struct claims_asked *asked = virtual_host_claims(vh);
+	const struct assembly *x = arg;
+	const struct route *const *routes;
+
+	if (asked == NULL || asked->wire.len <= CLAIMS_ASKED_BYTES_MAX)
+		return;
+	virtual_host_routes(vh, &routes);
+	build_problem(x->b, SEVERITY_ERROR, routes[0]->service->meta, routes[0]->service->where, "the routes of host "
+		      "%.*s ask for %zu different claims, whose names take %zu bytes: at most %u are possible",
+		      SLICE_ARG(virtual_host_domain(vh)), asked->keys.count, asked->wire.len,
+		      CLAIMS_ASKED_BYTES_MAX);
+}
+
 static const struct route_table *compile_drafts(struct assembly *x)
 {
 	struct virtual_host_plan *plans = calloc(x->drafts.count + 1, sizeof(*plans));
@@ -329,6 +345,7 @@ static const struct route_table *compile_drafts(struct assembly *x)
 	}
 	t = route_table_compile(x->b->s->compiler, plans, x->drafts.count);
 	free(plans);
+	route_table_visit(t, check_claims, x);
 	return t;
 }
 

@@ -4,8 +4,25 @@
  * leads past it: no verdict in time, no agent, or an answer that cannot be read is a refusal. */
 #include "proxy/stream/stream_priv.h"
 
-#define CHECKS_MAX	3	/* questions a request may need: each changes it and so its route */
+#define CHECKS_MAX	4	/* questions a request may need: each changes it, or tells claims, and so its route */
 
+/* Claims that routes of its host look at, where tokens are verified; NULL: none. */
+static const struct claims_asked *asked_claims(const struct stream *s)
+{
+	return s->host != NULL && s->use->snapshot->gateway_verifies_tokens ? virtual_host_claims(s->host) : NULL;
+}
+
+/* The route is not known before the claims are: then the gateway's policies judge alone, and nobody is
+ * refused by those of a destination that the request never goes to. */
+static bool awaits_claims(const struct stream *s)
+{
+	const struct route_input in = { .request = s->request, .arena = s->arena };
+
+	return s->claims == NULL && asked_claims(s) != NULL && !s->to_https &&
+	       virtual_host_depends_on_claims(s->host, &in);
+}
+
+/* Whose policies have to be asked as well. */
 static const struct cluster *reached_cluster(const struct stream *s)
 {
 	const struct cluster *c = s->target != NULL ? s->target->cluster : NULL;
@@ -38,7 +55,7 @@ static void describe_rewrite(struct stream *s, struct check_request *q)
 
 static void describe_destination(struct stream *s, struct check_request *q)
 {
-	const struct cluster *c = reached_cluster(s);
+	const struct cluster *c = s->checked_cluster;
 
 	if (c == NULL)
 		return;
@@ -93,25 +110,27 @@ static void ask(struct stream *s)
 		.request_id = headers_value(&m->headers, HEADER_X_REQUEST_ID),
 	};
 
+	s->checks++;
+	s->checked_cluster = awaits_claims(s) ? NULL : reached_cluster(s);
+	s->checked_route = s->route;
+	if (asked_claims(s) != NULL)
+		q.claims_of = asked_claims(s)->wire;
 	downstream_describe_peer(s->downstream, &q);
 	describe_remote(s, &q);
 	describe_headers(s, &q);
 	describe_destination(s, &q);
-	s->checks++;
-	s->checked_cluster = reached_cluster(s);
-	s->checked_route = s->route;
 	s->check = authz_check_start(s->server->authz, &q,
 		worker_now_ms(s->server->worker) + snapshot->check_ms, on_verdict, s);
 }
 
-static void fail_closed(struct stream *s, unsigned status, const char *why)
+static void fail_closed(struct stream *s, unsigned status, const char *details, const char *why)
 {
 	count_up(&s->server->counters.authz_failed, 1);
 	s->x.authz_reason = s->x.termination_details = slice_of(why);
 	stream_answer(s, &(struct local_reply){
 		.status = status, .body = status == 503 ? SLICE("authorization service unavailable") :
 						SLICE("Request Header Fields Too Large"),
-		.details = "ext_authz_error", .flags = RESPONSE_FLAG_UAEX });
+		.details = details, .flags = RESPONSE_FLAG_UAEX });
 }
 
 void stream_authorize(struct stream *s)
@@ -120,7 +139,7 @@ void stream_authorize(struct stream *s)
 	if (!s->use->snapshot->gateway_has_policies && reached_cluster(s) == NULL)
 		stream_act(s);
 	else if (s->server->authz == NULL)
-		fail_closed(s, 503, "no agent");
+		fail_closed(s, 503, "ext_authz_error", "no agent");
 	else
 		ask(s);
 }
@@ -191,7 +210,22 @@ static bool apply_verdict(struct stream *s, const struct check_reply *reply)
 	return changed > 0;
 }
 
-/* Routing sees the request as the verdict left it. A weighted choice stays as it was drawn. */
+/* What the verified token says to routes. An agent of another make tells all of its claims, as JSON.
+ * False: it tells nothing, and which route is meant cannot be known. */
+static bool take_claims(struct stream *s, const struct check_reply *reply)
+{
+	const struct claims_asked *asked = asked_claims(s);
+
+	if (asked == NULL)
+		return true;
+	if (reply->claim_values.at != NULL)
+		s->claims = claim_values_read(s->arena, asked, arena_slice(s->arena, reply->claim_values));
+	else
+		s->claims = claims_of_json(s->arena, asked, reply->claims);
+	return s->claims != NULL;
+}
+
+/* Routing sees the request as the verdict left it, and the claims. A weighted choice stays as it was drawn. */
 static void choose_again(struct stream *s)
 {
 	const struct route *route = s->route;
@@ -208,7 +242,11 @@ static void allowed(struct stream *s, const struct check_reply *reply)
 {
 	const struct cluster *reached;
 
-	if (apply_verdict(s, reply))
+	if (!take_claims(s, reply)) {
+		fail_closed(s, 503, "ext_authz_claims_missing", "the agent tells no claims");
+		return;
+	}
+	if (apply_verdict(s, reply) || s->claims != NULL)
 		choose_again(s);
 	/* The destination's policies have judged the path as the route rewrites it: another route to the
 	 * same destination is another question. */
@@ -216,7 +254,7 @@ static void allowed(struct stream *s, const struct check_reply *reply)
 	if (reached == NULL || (reached == s->checked_cluster && s->route == s->checked_route))
 		stream_act(s);
 	else if (s->checks >= CHECKS_MAX)
-		fail_closed(s, 503, "the route changes with every verdict");
+		fail_closed(s, 503, "ext_authz_error", "the route changes with every verdict");
 	else
 		stream_authorize(s);
 }
@@ -268,7 +306,7 @@ static void on_verdict(void *owner, const struct authz_verdict *v)
 
 	s->check = NULL;
 	if (v->outcome == AUTHZ_FAILED) {
-		fail_closed(s, v->status, authz_cause_text(v->cause));
+		fail_closed(s, v->status, "ext_authz_error", authz_cause_text(v->cause));
 		return;
 	}
 	s->answer_headers_set = arena_slice(s->arena, v->reply.response_set);

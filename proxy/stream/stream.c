@@ -223,7 +223,7 @@ static void find_host(struct stream *s)
 
 void stream_choose(struct stream *s)
 {
-	const struct route_input in = { .request = s->request, .arena = s->arena };
+	const struct route_input in = { .request = s->request, .arena = s->arena, .claims = s->claims };
 	struct choice c = choice_of(s);
 
 	decide_route(&c, &in, worker_random(s->server->worker));

@@ -80,6 +80,7 @@ struct stream {
 	bool to_https;				/* outcome: httpsRedirect */
 	bool undecided;				/* a regex of its routes reached its limit */
 	bool misdirected;			/* outcome: 421 */
+	const struct claim_set *claims;		/* of the verified token; NULL: none are known yet */
 	struct authz_check *check;
 	const struct cluster *checked_cluster;	/* whose policies the verdict covered */
 	const struct route *checked_route;	/* and by which rewrite */

@@ -11,6 +11,8 @@
     empty       an ACK without a verdict     wrong_type  `allow` is a text
     half        `allow`, then half an action unfinished  an ACK that is a fragment
     other       allows questions nobody asked            wild  an ACK with bytes behind the end
+    claims      allows, and tells claims in JSON         claims_none  that there are none
+    claims_bad  claims that are no object
 
 The mode is read anew for every connection and every question. The file MODE.asked has one line for
 each question.
@@ -29,6 +31,8 @@ ACTIONS = {
     "half": ALLOW + b"\x01\x03\x02\x06status\x03", "unfinished": ALLOW, "other": ALLOW,
     "wild": ALLOW + b"\xff" * 9,
 }
+for name, text in (("claims", b'{"sub":"ann","groups":["staff"]}'), ("claims_none", b"{}"), ("claims_bad", b"[]")):
+    ACTIONS[name] = b"\x01\x03\x02\x06claims\x08" + bytes([len(text)]) + text + ALLOW
 JUNK = {
     "http": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "huge": b"\xff\xff\xff\xffe",
     "noise": bytes(range(7, 256, 11)) * 200,

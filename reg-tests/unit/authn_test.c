@@ -3,6 +3,7 @@
  * authn_test.c - whose token a request carries: the table of spec/request-authentication.md 11 as
  * far as it needs no network, the combination of rules (4.3), and what a token does to a request. */
 #include "reg-tests/unit/policy_case.h"
+#include "sallyport/claims.h"
 
 /* In documents and headers: {1} {2} the key sets; {ok} and the like the tokens below. */
 #define ONE(more)	"{issuer: issuer-1, jwks: '{1}'" more "}"
@@ -449,6 +450,55 @@ static void test_challenge(void **state)
 	arena_free(&arena);
 }
 
+/* For routes: of the gateway's token, and never of one that only a workload looks at. */
+static void test_claims_for_routes(void **state)
+{
+	static const char no_values[] = { 0, 0 };
+	const struct slice names[] = { SLICE("scope"), SLICE("nested"), SLICE("k") };
+	struct arena *arena = arena_create(0);
+	const struct slice both[] = { claim_key(arena, names, 1), claim_key(arena, names + 1, 2) };
+	const struct claims_asked *asked = claims_asked_create(arena, both, 2);
+	struct ask a = { .headers = BEARER("ok"), .claims_of = asked->wire, .gateway_ns = "foo", .gateway_labels = "app=y" };
+	const struct slice none = slice_make(no_values, sizeof(no_values));
+	const struct claim_set *set;
+	const struct verdict *v;
+	struct world w;
+
+	(void)state;
+	v = judge_filled(&w, arena, OUTPUTS, &a);
+	set = claim_values_read(arena, asked, v->claim_values);
+	assert_non_null(set);
+	assert_int_equal(set->values[0].texts.count, 2);
+	assert_true(slice_eq(set->values[0].texts.items[1], SLICE("write")));
+	assert_true(slice_eq(set->values[1].texts.items[0], SLICE("v")));
+	assert_null(v->claims.at);	/* nothing else travels */
+	world_close(&w);
+
+	a.headers = NULL;		/* no token */
+	v = judge_filled(&w, arena, OUTPUTS, &a);
+	assert_true(v->allow && slice_eq(v->claim_values, none));
+	world_close(&w);
+
+	a.headers = BEARER("ok");	/* the gateway looks at none */
+	a.gateway_ns = "bar";
+	v = judge_filled(&w, arena, OUTPUTS, &a);
+	assert_true(v->allow && slice_eq(v->claim_values, none) && v->payload.len > 0);
+	world_close(&w);
+
+	a.headers = BEARER("old");	/* refused: not a word */
+	a.gateway_ns = "foo";
+	v = judge_filled(&w, arena, OUTPUTS, &a);
+	assert_false(v->allow);
+	assert_null(v->claim_values.at);
+	world_close(&w);
+
+	a = (struct ask){ .headers = BEARER("ok"), .gateway_ns = "foo", .gateway_labels = "app=y" };
+	v = judge_filled(&w, arena, OUTPUTS, &a);
+	assert_null(v->claim_values.at);	/* nobody asked */
+	world_close(&w);
+	arena_free(&arena);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -457,6 +507,7 @@ int main(void)
 		cmocka_unit_test(test_several_rules),
 		cmocka_unit_test(test_token_is_removed),
 		cmocka_unit_test(test_outputs),
+		cmocka_unit_test(test_claims_for_routes),
 		cmocka_unit_test(test_two_doors),
 		cmocka_unit_test(test_challenge),
 	};

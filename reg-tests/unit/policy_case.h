@@ -58,6 +58,7 @@ struct ask {
 	const char *workload_path;		/* as received */
 	bool tcp, raw_path;			/* raw: not normalised by the caller */
 	bool claims;
+	struct slice claims_of;	/* what routes look at (sallyport/claims.h) */
 };
 
 static inline void case_print_problems(const struct problems *ps)
@@ -192,6 +193,7 @@ static inline const struct verdict *world_ask(struct world *w, struct arena *are
 		.peer_ids = peer, .peer_id_count = a->peer != NULL,
 		.gateway = a->gateway_ns != NULL ? &places[1] : NULL,
 		.workloads = places, .workload_count = 1, .claims_wanted = a->claims,
+		.claims_of = a->claims_of,
 	};
 	if (a->tcp)
 		c->method = c->authority = c->path = c->scheme = NO_SLICE;

@@ -424,6 +424,8 @@ static const struct warning_row warning_rows[] = {
 	{ GW("gw", SERVER(443, "TLS", "[a.com]") "    tls: {mode: PASSTHROUGH}\n") VS("v", "[a.com]", TO("b")), "its http routes have no effect", SEVERITY_WARNING },
 	{ "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: default}\nspec: {selector: {matchLabels: {app: nobody}}}\n",
 	  "AuthorizationPolicy default/p: it protects nothing: no workload that namespace default reaches has the labels app=nobody", SEVERITY_WARNING },
+	{ BASE GW_ANY VS("v", "[a.com]", MATCH_TO("withoutHeaders: {\"@request.auth.claims.sub\": {}}", "b")),
+	  "VirtualService default/v: no RequestAuthentication reaches this proxy", SEVERITY_WARNING },
 	{ "apiVersion: security.istio.io/v1\nkind: RequestAuthentication\nmetadata: {name: p, namespace: empty}\nspec: {}\n",
 	  "RequestAuthentication empty/p: it protects nothing: neither this proxy nor any workload is in namespace empty", SEVERITY_WARNING },
 };
@@ -587,6 +589,30 @@ static void a_failed_build_says_why(void **state)
 	assert_null(l.s);
 	assert_true(told(&l, SEVERITY_ERROR, "at most 107 are possible"));
 	unload(&l);
+}
+
+/* A host asks for all of its claims at once, which needs room in a question. */
+static void claims_of_a_host_are_bounded(void **state)
+{
+	(void)state;
+	for (unsigned n = 100; n <= 1000; n *= 10) {
+		struct loaded l;
+		struct text t;
+
+		text_init(&t);
+		text_printf(&t, "%s", GW_ANY "apiVersion: networking.istio.io/v1\nkind: VirtualService\n"
+			    "metadata: {name: v, namespace: default}\n"
+			    "spec:\n  hosts: [a.com]\n  gateways: [gw]\n  http:\n");
+		for (unsigned i = 0; i < n; i++)
+			text_printf(&t, "  - match: [{headers: {\"@request.auth.claims.c%u\": {exact: x}}}]\n"
+				    "    directResponse: {status: 200}\n", i);
+		load(&l, t.at);
+		assert_true((l.s == NULL) == (n == 1000));
+		assert_true(told(&l, SEVERITY_ERROR, "the routes of host a.com ask for 1000 different claims") ==
+			    (n == 1000));
+		unload(&l);
+		text_fini(&t);
+	}
 }
 
 /* ---- hosts: against the words of the specification ---- */
@@ -759,6 +785,7 @@ int main(void)
 		cmocka_unit_test(shares_are_drawn_as_written),
 		cmocka_unit_test(references_keep_a_snapshot),
 		cmocka_unit_test(a_failed_build_says_why),
+		cmocka_unit_test(claims_of_a_host_are_bounded),
 		cmocka_unit_test(hosts_in_common_are_those_of_the_definition),
 		cmocka_unit_test(size_is_shown),
 	};

@@ -478,7 +478,7 @@ static struct check_request a_question(void)
 		.tls = true, .sni = SLICE("shop.example"), .workload = SLICE("istio-system/edge"),
 		.labels = SLICE("istio=ingressgateway"), .deadline_ms = 180, .rev = SLICE("r7"),
 		.dest_workload = SLICE("shop/cart"), .dest_labels = SLICE("app=cart;app=cart,v=2"),
-		.dest_path = SLICE("/cart"), .dest_port = 9080,
+		.dest_path = SLICE("/cart"), .dest_port = 9080, .claims_of = SLICE("\2\1x"),
 	};
 }
 
@@ -517,6 +517,7 @@ static void a_question_survives_the_wire(void **state)
 	assert_memory_equal(&back.remote, &q.remote, sizeof(q.remote));
 	assert_memory_equal(&back.source, &q.source, sizeof(q.source));
 	assert_memory_equal(&back.destination, &q.destination, sizeof(q.destination));
+	assert_true(slice_eq(back.claims_of, q.claims_of));
 	assert_true(slice_eq(back.dest_labels, q.dest_labels) && back.dest_port == 9080);
 	assert_true(slice_eq(back.dest_path, q.dest_path) && back.dest_authority.at == NULL);
 	assert_null(back.peer_cert.at);
@@ -611,7 +612,7 @@ static void a_reply_survives_the_wire(void **state)
 		.allow = true, .status = 200, .reason = SLICE("ok"), .principal = SLICE("iss/sub"),
 		.headers_remove = SLICE("\x0d" "authorization\0\0"),
 		.headers_set = SLICE("\x01" "a\x01" "b\0\0"), .claims = SLICE("{}"),
-		.strip_authorization = true,
+		.claim_values = SLICE("\2\1v"), .strip_authorization = true,
 	}, back;
 	unsigned char bytes[512];
 	struct spop_writer w = spop_writer_of(bytes, sizeof(bytes));
@@ -626,6 +627,7 @@ static void a_reply_survives_the_wire(void **state)
 	assert_int_equal(check_reply_read(slice_make(bytes, n), &back), OK);
 	assert_true(back.allow && back.status == 200 && back.strip_authorization);
 	assert_true(slice_eq(back.headers_remove, reply.headers_remove));
+	assert_true(slice_eq(back.claim_values, reply.claim_values));
 	assert_true(slice_eq(back.claims, SLICE("{}")) && back.body.at == NULL);
 	for (size_t cut = 0; cut < n; cut++)	/* allow is last: less of it is no permission */
 		assert_int_equal(check_reply_read(slice_make(bytes, cut), &back), FAILED);
@@ -644,6 +646,12 @@ static void claims_that_do_not_fit_are_left_out(void **state)
 	assert_false(w.full);
 	assert_int_equal(check_reply_read(slice_make(bytes, spop_writer_used(&w)), &back), OK);
 	assert_true(slice_eq(back.reason, SLICE("ok,claims-omitted")) && back.claims.at == NULL);
+	reply.claim_values = reply.claims;
+	reply.claims = NO_SLICE;
+	w = spop_writer_of(bytes, sizeof(bytes));
+	check_reply_write(&w, &reply);
+	assert_int_equal(check_reply_read(slice_make(bytes, spop_writer_used(&w)), &back), OK);
+	assert_true(slice_eq(back.reason, SLICE("ok,claims-omitted")) && back.claim_values.at == NULL);
 	w = spop_writer_of(bytes, 16);
 	check_reply_write(&w, &reply);
 	assert_true(w.full);
