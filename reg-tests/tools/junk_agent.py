@@ -14,8 +14,9 @@
     claims      allows, and tells claims in JSON         claims_none  that there are none
     claims_bad  claims that are no object
 
-The mode is read anew for every connection and every question. The file MODE.asked has one line for
-each question.
+The mode is read anew for every connection and every question. When it has become one that says no
+HELLO, a question on an older connection ends that one. The file MODE.asked has a line `asked MODE` for
+each question, `met MODE` for each connection that got no HELLO, `early MODE` for a question on one of them.
 """
 import os
 import signal
@@ -37,6 +38,7 @@ JUNK = {
     "http": b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "huge": b"\xff\xff\xff\xffe",
     "noise": bytes(range(7, 256, 11)) * 200,
 }
+NO_HELLO = ("silent", "close", "version", *JUNK)
 
 
 def varint(value):
@@ -77,9 +79,14 @@ class Handler(socketserver.StreamRequestHandler):
         length = self.rfile.read(4)
         return self.rfile.read(int.from_bytes(length, "big")) if len(length) == 4 else b""
 
-    def answer(self, how, stream, number):
+    def note(self, what, how):
         with open(sys.argv[2] + ".asked", "a", encoding="ascii") as asked:
-            asked.write(how + "\n")
+            asked.write(f"{what} {how}\n")
+
+    def answer(self, how, stream, number):
+        if how in NO_HELLO:
+            return False
+        self.note("asked", how)
         if how == "hang_up":
             return False
         if how in ACTIONS:
@@ -89,6 +96,9 @@ class Handler(socketserver.StreamRequestHandler):
 
     def handle(self):
         how = mode()
+        greets = how not in NO_HELLO
+        if not greets:
+            self.note("met", how)
         if how == "close":
             return
         hello = self.read_frame()
@@ -103,7 +113,9 @@ class Handler(socketserver.StreamRequestHandler):
                 return
             stream, at = read_varint(got, 5)
             number, _ = read_varint(got, at)
-            if got[0] == 3 and not self.answer(mode(), stream, number):
+            if got[0] == 3 and not greets:
+                self.note("early", how)
+            elif got[0] == 3 and not self.answer(mode(), stream, number):
                 return
 
 
