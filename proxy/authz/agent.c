@@ -45,6 +45,15 @@ void authz_agent_answered(struct authz_agent *a)
 	log_info("authz", "agent %s answers in time again", a->name);
 }
 
+/* Perhaps another process: it is tried at once. */
+void authz_agent_greeted(struct authz_agent *a)
+{
+	a->counters.connects++;
+	authz_agent_is_well(a);
+	if (a->stalled_until_ms != 0)
+		a->stalled_until_ms = clock_monotonic_ms();
+}
+
 /* The clock is looked at in bad times only. */
 bool authz_agent_is_stalled(const struct authz_agent *a)
 {
@@ -56,8 +65,8 @@ void authz_agent_missed(struct authz_agent *a)
 	unsigned doublings;
 	int64_t ms;
 
-	if (++a->misses < AUTHZ_STALLED_MISSES)
-		return;
+	if (authz_agent_is_stalled(a) || ++a->misses < AUTHZ_STALLED_MISSES)
+		return;	/* what was asked before, or for want of a better one, says nothing new */
 	if (a->stalled_until_ms == 0)
 		log_warn("authz", "agent %s is stalled: %u times in a row it gave no verdict in time", a->name,
 			 a->misses);

@@ -35,7 +35,7 @@ struct event_base;
 #define AUTHZ_HEALTH_MS		5000
 #define AUTHZ_IDLE_MS		120000
 #define AUTHZ_STALLED_MISSES	3	/* in a row: no verdict in time */
-#define AUTHZ_STALLED_MIN_MS	1000	/* until it is tried again; doubles */
+#define AUTHZ_STALLED_MIN_MS	500	/* until it is tried again; doubles */
 #define AUTHZ_STALLED_MAX_MS	8000
 #define AUTHZ_NAME_BYTES	128	/* of an address: a UNIX path has at most 107 */
 

@@ -155,7 +155,8 @@ void authz_agent_open_needed(struct authz_agent *a);
 /* Is waiting for it worth anybody's while? */
 bool authz_agent_is_hopeful(const struct authz_agent *a, int64_t now_ms);
 bool authz_agent_is_stalled(const struct authz_agent *a);
-void authz_agent_is_well(struct authz_agent *a);	/* HELLO or an answer came, also a late one */
+void authz_agent_is_well(struct authz_agent *a);	/* a sign of life, such as a late answer */
+void authz_agent_greeted(struct authz_agent *a);	/* HELLO came */
 void authz_agent_answered(struct authz_agent *a);	/* in time */
 void authz_agent_missed(struct authz_agent *a);	/* a question was not answered in time, or badly */
 enum authz_agent_state authz_agent_state(const struct authz_agent *a);

@@ -265,8 +265,7 @@ static bool on_hello(struct authz_connection *x, const struct spop_frame *f)
 	else
 		count_add(&client_of(x)->counters.reconnects, 1);
 	x->opened_before = true;
-	x->agent->counters.connects++;
-	authz_agent_is_well(x->agent);
+	authz_agent_greeted(x->agent);
 	client_wake(client_of(x));
 	return true;
 }

@@ -18,6 +18,8 @@ FILE says how it does so, anew for every connection and every question:
     junk        bytes without a meaning         half        an action is cut off behind `allow`
     silent      says no HELLO                   http        speaks another protocol
     disconnect  DISCONNECT 13 instead of an answer
+
+When silent or http is said, connections that are open end with their next question.
 """
 import argparse
 import asyncio
@@ -87,8 +89,9 @@ class Cursor:
 
     def pairs(self, count=None):
         out = {}
-        while self.more() if count is None else len(out) < count:
-            out[self.string().decode()] = self.value()
+        while self.more() if count is None else len(out) < count:  # names are never twice
+            name = self.string().decode()
+            out[name] = self.value()
         return out
 
 
@@ -257,7 +260,7 @@ class Connection:
         """False: the connection ends."""
         how, *arguments = self.agent.mode()
         ack = frame(ACK, self.agent.actions(payload, how), stream, number)
-        if how == "hang_up":
+        if how in ("hang_up", "silent", "http"):
             return False
         if how == "disconnect":
             self.writer.write(disconnect(13, "enough"))
