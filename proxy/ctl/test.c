@@ -253,6 +253,19 @@ static int close_report(struct run *r, int status)
 	return EXIT_COMMAND_FAILED;
 }
 
+static int run_and_report(struct run *r, char **paths, size_t count)
+{
+	int status;
+
+	if (!open_report(r))
+		return EXIT_COMMAND_FAILED;
+	status = close_report(r, run_files(r, paths, count));
+	if (status != EXIT_OK)
+		return status;
+	fprintf(r->out, "%zu passed, %zu failed\n", r->passed, r->failed);
+	return r->failed > 0 ? EXIT_COMMAND_FAILED : EXIT_OK;
+}
+
 static int run_all(struct run *r, char **paths, size_t count)
 {
 	int status;
@@ -262,13 +275,7 @@ static int run_all(struct run *r, char **paths, size_t count)
 		if (r->documents == NULL)
 			return EXIT_COMMAND_FAILED;
 	}
-	if (!open_report(r))
-		return EXIT_COMMAND_FAILED;
-	status = close_report(r, run_files(r, paths, count));
-	if (status == EXIT_OK) {
-		fprintf(r->out, "%zu passed, %zu failed\n", r->passed, r->failed);
-		status = r->failed > 0 ? EXIT_COMMAND_FAILED : EXIT_OK;
-	}
+	status = run_and_report(r, paths, count);
 	explain_documents_close(&r->documents);
 	return status;
 }
