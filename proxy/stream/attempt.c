@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "proxy/http/forwarded.h"
+#include "proxy/stream/judging.h"
 #include "proxy/stream/stream_priv.h"
 
 static struct worker *worker_of(const struct stream *s)
@@ -282,7 +283,7 @@ static void on_response_head(void *owner, struct message *m, bool end)
 	s->x.response_code = m->status;
 	stream_details(s, "via_upstream");
 	edge_response(m, &rules, worker_date(w), (s->x.response_head_us - s->attempt_us) / 1000);
-	stream_set_verdict_headers(s, m);
+	judging_set_headers(s->answer_headers_set, m, s->arena);
 	route_apply_response(s->route, s->target, m, &s->x, s->arena);
 	stream_cors_apply(s, m, NULL);
 	s->response_started = true;

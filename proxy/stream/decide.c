@@ -84,6 +84,12 @@ void decide_route(struct choice *c, const struct route_input *in, uint64_t rando
 		c->cors_origin = cors_allowed_origin(c->route->cors, m, in->arena);
 }
 
+void decide_names(const struct choice *c, struct exchange *x)
+{
+	x->route_name = c->route != NULL ? c->route->name : NO_SLICE;
+	x->cluster_name = c->target != NULL ? c->target->cluster_name : NO_SLICE;
+}
+
 bool decide_upgrade(const struct message *m, struct local_reply *refusal)
 {
 	if (!m->upgrade || slice_eq_nocase(headers_value(&m->headers, HEADER_UPGRADE), SLICE("websocket")))

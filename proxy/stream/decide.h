@@ -60,6 +60,9 @@ bool decide_client(struct message *m, const struct proxy_settings *settings, str
 /* Route and target of the request as it is now; c->host stays. */
 void decide_route(struct choice *c, const struct route_input *in, uint64_t random);
 
+/* As header values and the log have them. */
+void decide_names(const struct choice *c, struct exchange *x);
+
 /* True: a preflight of CORS that the route answers, before anybody is asked: *answer (cors.c). */
 bool decide_preflight(const struct choice *c, const struct proxy_settings *settings, const struct message *m,
 		      struct arena *a, struct local_reply *answer);

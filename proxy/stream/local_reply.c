@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "proxy/http/grpc.h"
+#include "proxy/stream/judging.h"
 #include "proxy/stream/stream_priv.h"
 
 void stream_answer_on(struct stream *s)
@@ -56,7 +57,7 @@ void stream_answer(struct stream *s, const struct local_reply *r)
 	m->close = s->request != NULL && s->request->upgrade && s->request->version != HTTP_2;
 	if (s->web != NULL && r->grpc_status != 0)
 		grpc_set_status(m, r->grpc_status, NO_SLICE);
-	stream_set_verdict_headers(s, m);
+	judging_set_headers(s->answer_headers_set, m, s->arena);
 	/* The route's formats may ask for them. */
 	s->x.response_code = m->status;
 	s->x.local_reply_body = r->body;

@@ -204,7 +204,7 @@ static bool prepare_request(struct stream *s)
 	return false;
 }
 
-static struct choice choice_of(const struct stream *s)
+struct choice stream_choice(const struct stream *s)
 {
 	return (struct choice){ .chain = s->chain, .host = s->host, .misdirected = s->misdirected,
 				.to_https = s->to_https, .undecided = s->undecided, .route = s->route,
@@ -221,24 +221,28 @@ static void find_host(struct stream *s)
 	s->misdirected = c.misdirected;
 }
 
-void stream_choose(struct stream *s)
+void stream_take_choice(struct stream *s, const struct choice *c)
 {
-	const struct route_input in = { .request = s->request, .arena = s->arena, .claims = s->claims };
-	struct choice c = choice_of(s);
+	s->route = c->route;
+	s->target = c->target;
+	s->to_https = c->to_https;
+	s->undecided = c->undecided;
+	s->cors_origin = c->cors_origin;
+}
+
+static void choose(struct stream *s)
+{
+	const struct route_input in = { .request = s->request, .arena = s->arena };
+	struct choice c = stream_choice(s);
 
 	decide_route(&c, &in, worker_random(s->server->worker));
-	s->route = c.route;
-	s->target = c.target;
-	s->to_https = c.to_https;
-	s->undecided = c.undecided;
-	s->cors_origin = c.cors_origin;
-	s->x.route_name = c.route != NULL ? c.route->name : NO_SLICE;
-	s->x.cluster_name = c.target != NULL ? c.target->cluster_name : NO_SLICE;
+	decide_names(&c, &s->x);
+	stream_take_choice(s, &c);
 }
 
 static bool answer_preflight(struct stream *s)
 {
-	const struct choice c = choice_of(s);
+	const struct choice c = stream_choice(s);
 	struct local_reply answer;
 
 	if (!decide_preflight(&c, s->use->snapshot->settings, s->request, s->arena, &answer))
@@ -265,7 +269,7 @@ static void on_request_head(void *owner, struct message *m, bool end)
 	if (!prepare_request(s))
 		return;
 	stream_enter(s, STREAM_ROUTE);
-	stream_choose(s);
+	choose(s);
 	if (!answer_preflight(s) && tunnel_may_ask(s))
 		stream_authorize(s);
 }
@@ -308,7 +312,7 @@ static void count_decision(struct server_counters *c, enum decision how)
 
 void stream_carry_out(struct stream *s)
 {
-	struct choice c = choice_of(s);
+	struct choice c = stream_choice(s);
 	struct local_reply reply;
 	enum decision how = decide(&c, s->use->snapshot, s->request, s->arena, &reply);
 

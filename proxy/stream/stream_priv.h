@@ -122,8 +122,9 @@ void stream_details(struct stream *s, const char *details);
 
 /* stream.c: after the verdict, or where none is needed. */
 void stream_act(struct stream *s);
-/* stream.c: chooses route and target from the request as it is now; its host stays. */
-void stream_choose(struct stream *s);
+/* stream.c: what was chosen for the request, and what a verdict makes of it. */
+struct choice stream_choice(const struct stream *s);
+void stream_take_choice(struct stream *s, const struct choice *c);
 
 /* stream.c: does what is decided of the request: most are forwarded. */
 void stream_carry_out(struct stream *s);
@@ -208,8 +209,6 @@ void stream_web_end(struct stream *s, const struct headers *trailers);
 void stream_answer(struct stream *s, const struct local_reply *r);
 /* More of a local reply's body may go out. */
 void stream_answer_on(struct stream *s);
-/* Response headers that the verdict asked for, allowed or denied (authorize.c). */
-void stream_set_verdict_headers(struct stream *s, struct message *m);
 /* A reset before the response: 502 or 503 with its text (spec/http.md 27). */
 void stream_answer_reset(struct stream *s, enum reset_reason why, const char *detail);
 
