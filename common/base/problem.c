@@ -96,6 +96,40 @@ static int compare_ranked(const void *left, const void *right)
 	return a->index < b->index ? -1 : 1;
 }
 
+static bool same_place(const struct problem *a, const struct problem *b)
+{
+	return a->where.file == b->where.file && a->where.line == b->where.line &&
+	       a->where.column == b->where.column;
+}
+
+static void drop(struct problems *ps, struct problem *p)
+{
+	ps->errors -= p->severity == SEVERITY_ERROR;
+	ps->warnings -= p->severity == SEVERITY_WARNING;
+	free(p->text);
+}
+
+/* A line that means the same in several places (a destination of two servers' routes) is told of once. */
+static void drop_repeats(struct problems *ps)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < ps->count; i++) {
+		struct problem *p = &ps->items[i];
+		size_t before = kept;
+
+		while (before > 0 && same_place(&ps->items[before - 1], p) &&
+		       (ps->items[before - 1].severity != p->severity ||
+			strcmp(ps->items[before - 1].text, p->text) != 0))
+			before--;
+		if (before > 0 && same_place(&ps->items[before - 1], p))
+			drop(ps, p);
+		else
+			ps->items[kept++] = *p;
+	}
+	ps->count = kept;
+}
+
 void problems_sort(struct problems *ps)
 {
 	struct ranked *r = calloc(ps->count + 1, sizeof(*r));
@@ -112,6 +146,7 @@ void problems_sort(struct problems *ps)
 	for (size_t i = 0; i < ps->count; i++)
 		ps->items[i] = r[i].problem;
 	free(r);
+	drop_repeats(ps);
 }
 
 int problem_format(const struct problem *p, char *out, size_t bytes)

@@ -47,7 +47,7 @@ void problems_fini(struct problems *ps);
 enum outcome problem_add(struct problems *ps, enum severity severity, struct where where,
 			 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 
-/* By file (order of first appearance), line and column. */
+/* By file (order of first appearance), line and column; what was added twice stays once. */
 void problems_sort(struct problems *ps);
 /* One a line, those of at least `least`. */
 void problems_print(const struct problems *ps, enum severity least, FILE *out);

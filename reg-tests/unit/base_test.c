@@ -108,6 +108,27 @@ static void problems_come_out_in_the_order_of_the_file(void **state)
 	problems_fini(&ps);
 }
 
+static void problems_that_repeat_are_told_of_once(void **state)
+{
+	const struct where here = { "a", 1, 1 };
+	struct problems ps;
+
+	(void)state;
+	problems_init(&ps);
+	problem_add(&ps, SEVERITY_WARNING, here, "x");
+	problem_add(&ps, SEVERITY_ERROR, here, "x");
+	problem_add(&ps, SEVERITY_WARNING, here, "y");
+	problem_add(&ps, SEVERITY_WARNING, here, "x");
+	problem_add(&ps, SEVERITY_ERROR, here, "x");
+	problem_add(&ps, SEVERITY_WARNING, (struct where){ "a", 1, 2 }, "x");
+	problems_sort(&ps);
+	assert_int_equal(ps.count, 4);
+	assert_int_equal(ps.errors, 1);
+	assert_int_equal(ps.warnings, 3);
+	assert_int_equal(ps.items[3].where.column, 2);
+	problems_fini(&ps);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -116,6 +137,7 @@ int main(void)
 		cmocka_unit_test(base64_is_strict),
 		cmocka_unit_test(json_text_escapes_what_would_break_it),
 		cmocka_unit_test(problems_come_out_in_the_order_of_the_file),
+		cmocka_unit_test(problems_that_repeat_are_told_of_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
