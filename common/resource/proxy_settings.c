@@ -343,6 +343,10 @@ static const struct field http_fields[] = {
 	FIELD_ARG(settings, "underscoresInNames", http.underscores, decode_enum, FIELD_OPTIONAL, underscore_modes),
 	FIELDS_END
 };
+static const struct field mirror_fields[] = {
+	FIELD(settings, "shadowHostSuffix", mirror.shadow_host_suffix, decode_bool, FIELD_OPTIONAL),
+	FIELDS_END
+};
 static const struct decode_list listener_ports = {
 	sizeof(struct proxy_protocol_port), decode_listener_port, NULL, PROXY_PROTOCOL_LIST_MAX
 };
@@ -378,6 +382,7 @@ static const struct field spec_fields[] = {
 	{ "accessLog", decode_struct, 0, FIELD_OPTIONAL, log_fields },
 	{ "mesh", decode_struct, 0, FIELD_OPTIONAL, mesh_fields },
 	{ "http", decode_struct, 0, FIELD_OPTIONAL, http_fields },
+	{ "mirror", decode_struct, 0, FIELD_OPTIONAL, mirror_fields },
 	{ "proxyProtocol", decode_proxy_protocol, 0, FIELD_OPTIONAL, proxy_protocol_fields },
 	FIELD_ARG(settings, "limits", limits, decode_struct, FIELD_OPTIONAL, limit_fields),
 	FIELDS_END
@@ -407,6 +412,7 @@ static struct proxy_settings *with_defaults(struct arena *a, const struct meta *
 	s->mesh.dns_refresh_ms = DNS_REFRESH_MS;
 	s->http.server_name = SLICE(PROXY_SERVER_NAME_DEFAULT);
 	s->http.http2 = true;
+	s->mirror.shadow_host_suffix = true;
 	set_default_limits(&s->limits);
 	return s;
 }

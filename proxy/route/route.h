@@ -46,11 +46,10 @@ struct route {
 	bool path_alone;			/* holds wherever its path condition holds */
 	bool edits_request, edits_response;	/* there is something to apply */
 	bool has_cors;				/* `cors` is not NULL */
+	bool has_fault, has_mirrors;		/* likewise */
 	const struct route_match *matcher;	/* NULL: matches all */
 	LIST(struct route_target) targets;	/* ROUTE_FORWARD; those of weight 0 removed */
 	int64_t timeout_ms;			/* 0: none */
-	const struct http_fault *fault;		/* ROUTE_FORWARD; NULL: none */
-	const struct route_mirror *mirrors;	/* ROUTE_FORWARD; mirror_count of them; NULL: none */
 	struct slice name;			/* "name.matchName" forms; absent: unnamed */
 	struct route_target only;		/* what targets.items points to where one was written */
 
@@ -59,6 +58,8 @@ struct route {
 	const struct http_match *match;		/* NULL: matches all */
 	uint64_t weight_sum;
 	uint32_t index;				/* in its virtual host, after ordering */
+	const struct http_fault *fault;		/* ROUTE_FORWARD; NULL: none */
+	const struct route_mirror *mirrors;	/* ROUTE_FORWARD; NULL: none */
 	uint32_t mirror_count;
 	bool fused_headers;			/* one destination was written: 7.6 precedence */
 	const struct regex *rewrite_regex;	/* of uriRegexRewrite; NULL: none */
@@ -124,6 +125,11 @@ void route_apply_request(const struct route *r, const struct route_target *targe
 			 struct message *request, const struct exchange *x, struct arena *a);
 /* Does the expression of its rewrite reach its limit on this path? Then the request is refused. */
 bool route_rewrite_gives_up(const struct route *r, struct slice target, struct arena *a);
+/* The head of a copy for a mirror: of `request` as it goes upstream. `suffix`: the authority says that it
+ * is a copy; `own_address`: ours, may be empty. All of it lives in `a`. */
+struct message *route_mirror_request(const struct message *request, bool suffix, struct slice own_address,
+				     struct arena *a);
+struct headers *route_mirror_trailers(const struct headers *trailers, struct arena *a);
 /* On upstream responses and on local replies of a route (7.6). `target` may be NULL. */
 void route_apply_response(const struct route *r, const struct route_target *target,
 			  struct message *response, const struct exchange *x, struct arena *a);

@@ -31,6 +31,8 @@ struct assembly {
 
 /* ---- routes of one VirtualService at one server ---- */
 
+enum { TOLD_SHARED_HOST, TOLD_CATCH_ALL, TOLD_MIRROR };	/* first_telling() */
+
 struct static_filter {
 	const struct virtual_service *service;
 	const struct bound_gateway *gateway;
@@ -93,6 +95,10 @@ static void add_mirror(struct snapshot_builder *b, struct route *r, struct route
 	m->cluster = service_registry_mirror_cluster(b->registry, to, r->service->meta, number, &m->cluster_name);
 	m->per_million = per_million;
 	r->mirrors = items;
+	if (m->cluster != NULL && m->cluster->has_policies && first_telling(b, to, m->cluster, TOLD_MIRROR))
+		build_warning(b, r->service->meta, to->where, "mirror %.*s: policies protect it, and only requests "
+			      "to itself are judged by them: it gets no copies of others",
+			      SLICE_ARG(m->cluster->host));
 }
 
 /* `mirror` and `mirrors` exclude each other. */
@@ -119,6 +125,8 @@ static void make_forward(struct snapshot_builder *b, struct route *r, uint32_t n
 	r->fault = r->source->fault;
 	add_targets(b, r, number);
 	add_mirrors(b, r, number);
+	r->has_fault = r->fault != NULL;
+	r->has_mirrors = r->mirrors != NULL;
 }
 
 /* False: nothing that can be served: a delegate, which is dropped as one whose child is missing (13). */
@@ -238,12 +246,12 @@ static void tell_shared_host(struct assembly *x, const struct draft *d)
 	const struct virtual_service *now = x->service->service;
 	bool catches = ends_in_catch_all(x->block);
 
-	if (d->last != NULL && d->last != now && first_telling(x->b, d->last, now, 0))
+	if (d->last != NULL && d->last != now && first_telling(x->b, d->last, now, TOLD_SHARED_HOST))
 		build_warning(x->b, now->meta, now->where, "host %.*s is also that of VirtualService %.*s/%.*s, "
 			      "whose routes come first (order: creation time, namespace, name)",
 			      SLICE_ARG(d->domain), SLICE_ARG(d->last->meta->ns), SLICE_ARG(d->last->meta->name));
 	if (catches && d->catch_all != NULL && d->catch_all != now &&
-	    first_telling(x->b, d->catch_all, now, 1))
+	    first_telling(x->b, d->catch_all, now, TOLD_CATCH_ALL))
 		build_warning(x->b, now->meta, now->where, "its route for everything is never reached at host "
 			      "%.*s: VirtualService %.*s/%.*s comes first and has one too",
 			      SLICE_ARG(d->domain), SLICE_ARG(d->catch_all->meta->ns),

@@ -121,15 +121,6 @@ static void on_pool_failed(void *owner, enum reset_reason why, const char *detai
 		stream_answer_reset(s, why, detail);
 }
 
-static enum upstream_protocol protocol_of(const struct stream *s)
-{
-	enum upstream_protocol p = s->target->cluster->protocol;
-
-	if (p != UPSTREAM_AS_CLIENT)
-		return p;
-	return s->request->version == HTTP_2 ? UPSTREAM_HTTP2 : UPSTREAM_HTTP1;
-}
-
 /* How many of `tried` are to be avoided. */
 static unsigned avoided(const struct stream *s)
 {
@@ -157,10 +148,15 @@ void stream_pick(struct stream *s)
 	stream_tell_deadline(s);
 	stream_enter(s, STREAM_CONNECT);
 	s->pool_request = (struct pool_request){
-		.owner = s, .protocol = protocol_of(s), .fresh = s->pool_request.fresh,
+		.owner = s, .fresh = s->pool_request.fresh,
+		.protocol = cluster_protocol(s->target->cluster, s->request->version == HTTP_2),
 		.on_ready = on_pool_ready, .on_failed = on_pool_failed };
 	downstream_addresses(s->downstream, &s->pool_request.client, &s->pool_request.edge);
+	if (s->route->has_mirrors && s->attempts == 1)
+		mirrors_create(s);
 	pool_ask(s->server->pool, s->target->cluster, s->endpoint, &s->pool_request);
+	if (!LIST_EMPTY(&s->mirrors))
+		mirrors_connect(s);
 }
 
 /* The attempt ended while its last bytes were taken, and those went beyond what is kept. */

@@ -23,6 +23,9 @@ struct snapshot_use *downstream_use(struct downstream *d, const struct chain **c
 /* The client's address and ours, as the PROXY protocol says where it is spoken; borrowed. */
 void downstream_addresses(const struct downstream *d, const struct sockaddr **client,
 			  const struct sockaddr **edge);
+/* The same, for who may outlive the connection. */
+void downstream_copy_addresses(const struct downstream *d, struct arena *a, const struct sockaddr **client,
+			       const struct sockaddr **edge);
 /* Fills in what the connection knows; x->start_us, where it is 0, with when it was accepted. */
 void downstream_describe(const struct downstream *d, struct exchange *x);
 struct local_reply;

@@ -12,6 +12,17 @@ void downstream_addresses(const struct downstream *d, const struct sockaddr **cl
 	*edge = &d->local.any;
 }
 
+void downstream_copy_addresses(const struct downstream *d, struct arena *a, const struct sockaddr **client,
+			       const struct sockaddr **edge)
+{
+	union address *copies = arena_alloc(a, 2 * sizeof(*copies));
+
+	copies[0] = d->peer;
+	copies[1] = d->local;
+	*client = &copies[0].any;
+	*edge = &copies[1].any;
+}
+
 void downstream_describe(const struct downstream *d, struct exchange *x)
 {
 	const struct transport *t = &d->transport;

@@ -22,6 +22,7 @@
 #include "sallyport/resource/proxy_settings.h"
 
 struct downstream;
+struct mirror_copy;
 struct stream;
 
 struct snapshot_use {
@@ -63,6 +64,12 @@ struct snapshot_use {
 	X(cors_preflights, "CORS preflights answered") \
 	X(faults_delayed, "requests delayed by http[].fault") \
 	X(faults_aborted, "requests answered by http[].fault") \
+	X(mirrors, "copies of requests for mirrors") \
+	X(mirrors_active, "copies in progress") \
+	X(mirrors_failed, "copies whose mirror was not reached or broke off") \
+	X(mirrors_timed_out, "copies given up: mirrorTimeout, or the route's timeout") \
+	X(mirrors_overrun, "copies given up: too far behind (mirrorBufferKb, mirrorMemoryKb)") \
+	X(mirrors_skipped, "copies not made: maxMirrors, or policies at the mirror") \
 	X(upgrades, "requests upgraded (101)") \
 	X(upgrades_active, "upgraded requests in progress") \
 	X(upgrades_refused, "requests to upgrade to what is not served (403)") \
@@ -143,6 +150,8 @@ struct server {
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(, downstream) downstreams;
 	struct stream *free_streams;	/* with their arenas */
+	struct mirror_copy *free_mirrors;	/* likewise */
+	size_t mirror_bytes;		/* memory of bodies that mirrors have not taken yet */
 	struct timer drain_timer;
 	void (*on_drained)(struct server *s);	/* worker: no connection is left while draining */
 	void *drain_context;		/* for on_drained() */

@@ -109,6 +109,7 @@ void streams_free(struct server *server)
 {
 	struct stream *s;
 
+	mirrors_free(server);
 	while ((s = server->free_streams) != NULL) {
 		server->free_streams = s->next_free;
 		arena_free(&s->arena);
@@ -139,6 +140,8 @@ void stream_done(struct stream *s)
 	if (s->state == STREAM_DONE)
 		return;
 	attempt_cancel(s);
+	if (!LIST_EMPTY(&s->mirrors))
+		mirrors_leave(s);
 	tunnel_closed(s);
 	authz_check_cancel(&s->check);
 	stream_stop_deadlines(s);
@@ -330,7 +333,7 @@ void stream_carry_out(struct stream *s)
 void stream_act(struct stream *s)
 {
 	stream_enter(s, STREAM_ACT);
-	if (s->route != NULL && s->route->fault != NULL)
+	if (s->route != NULL && s->route->has_fault)
 		stream_inject(s);
 	else
 		stream_carry_out(s);
@@ -349,6 +352,8 @@ static size_t on_request_data(void *owner, struct slice bytes)
 	s->x.bytes_received += taken;
 	if (taken > 0)
 		stream_touch(s);
+	if (!LIST_EMPTY(&s->mirrors))
+		mirrors_send(s, slice_first(bytes, taken));
 	return taken;
 }
 
@@ -360,6 +365,8 @@ static void on_request_end(void *owner, struct headers *trailers)
 		return;
 	s->request_ended = true;
 	s->x.request_end_us = worker_now_us(s->server->worker);
+	if (!LIST_EMPTY(&s->mirrors) && s->state != STREAM_ANSWER)
+		mirrors_end(s, trailers);
 	if (s->tunnel)
 		tunnel_request_ended(s);
 	else

@@ -104,6 +104,8 @@ struct stream {
 	struct slice answer_rest;		/* of a local reply's body, not taken yet */
 	struct slice answer_headers_set;	/* hdrs_bin of the verdict, for the response */
 
+	LIST_HEAD(, mirror_copy) mirrors;		/* copies that are fed with the request's body */
+
 	struct timer timeout;			/* of the route, from the end of the request */
 	struct timer deadline;			/* of the client: grpc-timeout, from its beginning */
 	struct timer backoff;			/* before the next attempt */
@@ -173,6 +175,16 @@ void replay_start(struct stream *s);
 bool replay_run(struct stream *s);
 /* Gives the memory back; nothing can be sent again then. */
 void replay_drop(struct stream *s);
+/* mirror.c: draws the copies of a request that is about to go to its endpoint for the first time. */
+void mirrors_create(struct stream *s);
+/* They are sent on their way; the request itself was before them. */
+void mirrors_connect(struct stream *s);
+/* Bytes that the request's own attempt took; then its end, with NULL for no trailers. */
+void mirrors_send(struct stream *s, struct slice bytes);
+void mirrors_end(struct stream *s, const struct headers *trailers);
+/* The stream is over: complete copies go on alone. */
+void mirrors_leave(struct stream *s);
+void mirrors_free(struct server *s);
 
 /* tunnel.c: false: this upgrade is served nowhere, and it was answered. */
 bool tunnel_may_ask(struct stream *s);

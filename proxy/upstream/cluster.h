@@ -70,6 +70,14 @@ struct cluster {
 	struct cluster_state *state;		/* borrowed; set by cluster_registry_prepare() */
 };
 
+/* What a request of that client is sent in. */
+static inline enum upstream_protocol cluster_protocol(const struct cluster *c, bool client_speaks_http2)
+{
+	if (c->protocol != UPSTREAM_AS_CLIENT)
+		return c->protocol;
+	return client_speaks_http2 ? UPSTREAM_HTTP2 : UPSTREAM_HTTP1;
+}
+
 /* One address that requests go to. Counted: by endpoint sets, pooled connections and attempts. */
 struct endpoint {
 	struct object obj;

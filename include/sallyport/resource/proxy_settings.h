@@ -66,6 +66,11 @@
 	X("tcpIdleTimeout",		tcp_idle_ms,		SPAN, 3600000, 0, 604800000, 0)	/* 0: off */ \
 	X("drainTimeout",		drain_ms,		SPAN, 5000, 0, 86400000, 0)	/* at SIGTERM */ \
 	X("listenerDrainTimeout",	listener_drain_ms,	SPAN, 45000, 0, 86400000, 0)	/* of what a reload removed */ \
+	/* mirrors */ \
+	X("maxMirrors",			mirrors,		COUNT, 1000, 0, 1000000, 0)	/* a worker's */ \
+	X("mirrorBufferKb",		mirror_buffer_bytes,	KB, 1024, 16, 65536, 0)		/* a copy's */ \
+	X("mirrorMemoryKb",		mirror_memory_bytes,	KB, 65536, 16, 16777216, 0)	/* of all */ \
+	X("mirrorTimeout",		mirror_ms,		SPAN, 30000, 10, 3600000, 0) \
 	/* agent */ \
 	X("maxPendingChecks",		pending_checks,		COUNT, 10000, 1, 10000000, 0)	/* a worker's */ \
 	X("tokenCacheEntries",		token_cache_entries,	COUNT, 10000, 0, 10000000, 0) \
@@ -132,6 +137,9 @@ struct proxy_settings {
 		int underscores;	/* enum header_underscores */
 		bool vary_origin;	/* `vary: Origin` on responses of routes with a corsPolicy */
 	} http;
+	struct {
+		bool shadow_host_suffix;	/* copies say so in their authority: a.com-shadow:8080 */
+	} mirror;
 	struct {			/* of connections to us (spec/http.md 31) */
 		bool on;
 		LIST(struct proxy_protocol_port) ports;	/* empty: all */
