@@ -11,12 +11,14 @@ rotates the keys. With --certificate it speaks TLS by tls.crt and tls.key of tha
     /.well-known/openid-configuration   points to /keys
     /count                              how often /keys was asked for (does not count itself)
     /mode/NAME                          from now on /keys answers as NAME says:
-        ok  500  404  garbage  big  hang  slow  redirect  loop  metadata  truncate  close
+        ok  500  404  garbage  big  hang  slow  drip  redirect  loop  metadata  local  ftp  empty
+        truncate  close
     /keys?mode=NAME                     the same for one request
 
-`hang` holds the request for a minute, `slow` answers after a second, `big` is 10 MB, `redirect`
-leads to /keys?mode=ok, `loop` to itself, `metadata` to 169.254.169.254, `truncate` closes in the
-middle of the body, `close` before the first byte.
+`hang` holds the request for a minute, `slow` answers after a second, `drip` sends a byte a second,
+`big` is 10 MB, `redirect` leads to /keys?mode=ok, `loop` to itself, `metadata` to 169.254.169.254,
+`local` to a link-local address in IPv6's clothes, `ftp` to what is no HTTP, `empty` has no keys,
+`truncate` closes in the middle of the body, `close` before the first byte.
 """
 import argparse
 import http.server
@@ -29,8 +31,13 @@ import threading
 import time
 import urllib.parse
 
-MODES = ("ok", "500", "404", "garbage", "big", "hang", "slow", "redirect", "loop", "metadata",
-         "truncate", "close")
+MODES = ("ok", "500", "404", "garbage", "big", "hang", "slow", "drip", "redirect", "loop", "metadata",
+         "local", "ftp", "empty", "truncate", "close")
+ELSEWHERE = {
+    "redirect": "/keys?mode=ok", "loop": "/keys?mode=loop", "ftp": "ftp://127.0.0.1/keys",
+    "metadata": "http://169.254.169.254/latest/meta-data/",
+    "local": "http://[::ffff:169.254.1.1]/keys",
+}
 
 
 class State:
@@ -59,6 +66,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def drip(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "60")
+        self.end_headers()
+        for _ in range(60):
+            self.wfile.write(b" ")
+            time.sleep(1)
+
     def keys(self, mode):
         if mode == "hang":
             time.sleep(60)
@@ -72,12 +87,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(200, b"<html>\x00\xff not JSON")
         elif mode == "big":
             self.answer(200, b'{"keys":[]' + b" " * (10 << 20) + b"}")
-        elif mode == "redirect":
-            self.answer(302, Location="/keys?mode=ok")
-        elif mode == "loop":
-            self.answer(302, Location="/keys?mode=loop")
-        elif mode == "metadata":
-            self.answer(302, Location="http://169.254.169.254/latest/meta-data/")
+        elif mode in ELSEWHERE:
+            self.answer(302, Location=ELSEWHERE[mode])
+        elif mode == "empty":
+            self.answer(200, b'{"keys":[]}')
+        elif mode == "drip":
+            self.drip()
         else:
             with open(State.keys_file, "rb") as f:
                 body = f.read()
@@ -91,6 +106,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.answer(200, body)
 
     def do_GET(self):
+        try:
+            self.answer_get()
+        except OSError:
+            self.close_connection = True
+
+    def answer_get(self):
         url = urllib.parse.urlsplit(self.path)
         query = urllib.parse.parse_qs(url.query)
         if url.path in ("/keys", "/.well-known/jwks.json"):
@@ -112,6 +133,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(404, b"unknown path\n", "text/plain")
 
 
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 1024
+    daemon_threads = True
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
@@ -124,8 +150,7 @@ def main():
     State.keys_file = args.keys
     if args.log:
         State.log = open(args.log, "a", encoding="utf-8")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", args.port), Handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", args.port), Handler)
     if args.certificate:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(os.path.join(args.certificate, "tls.crt"),
