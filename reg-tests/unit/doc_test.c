@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What the documentation says of names and numbers is what the code has: every limit and counter has its
- * row in doc/configuration.md, and the YAML that README.md and that page show is sound. */
+ * row in doc/configuration.md, each flag and each detail of the access log is explained there, and the
+ * YAML that README.md and that page show is sound. */
+#include <glob.h>
+#include <regex.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +12,8 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+#include "proxy/http/codec.h"
+#include "proxy/http/exchange.h"
 #include "proxy/snapshot/snapshot.h"
 #include "proxy/stream/server.h"
 #include "sallyport/object.h"
@@ -110,6 +115,82 @@ static void every_counter_is_documented_as_it_is(void **state)
 	text_fini(&page);
 }
 
+/* ---- the access log ---- */
+
+/* All that proxy/stream/ is written in: it decides what the log says of a request. */
+static void read_streams(struct text *out)
+{
+	glob_t files;
+
+	text_init(out);
+	assert_int_equal(glob("proxy/stream/*.c", 0, NULL, &files), 0);
+	for (size_t i = 0; i < files.gl_pathc; i++) {
+		struct text one;
+
+		read_page(files.gl_pathv[i], &one);
+		text_add(out, text_slice(&one));
+		text_fini(&one);
+	}
+	globfree(&files);
+}
+
+static bool is_reset_flag(const char *flag)
+{
+	for (int why = 0; why < RESET_REASON_COUNT; why++)
+		if (strcmp(reset_reason_flag((enum reset_reason)why), flag) == 0)
+			return true;
+	return false;
+}
+
+static void every_flag_that_is_set_is_explained(void **state)
+{
+	struct text page, streams;
+	unsigned set = 0;
+
+	(void)state;
+	read_page(REFERENCE, &page);
+	read_streams(&streams);
+#define X(id, text) \
+	if (strstr(streams.at, "RESPONSE_FLAG_" #id) != NULL || is_reset_flag(#id)) { \
+		expect_row(&page, "\n| `" #id "` | "); \
+		set++; \
+	}
+	RESPONSE_FLAGS(X)
+#undef X
+	assert_in_range(set, 15, RESPONSE_FLAG_COUNT);
+	text_fini(&page);
+	text_fini(&streams);
+}
+
+/* The ways in which a detail is written down there. */
+#define DETAIL_WRITTEN \
+	"(details = |stream_details\\(s, |refuse\\(refusal, [0-9]+, |fail_closed\\(j, [0-9]+, )" \
+	"(SLICE\\()?\"([a-z0-9_]+)\""
+
+static void every_detail_is_explained(void **state)
+{
+	struct text page, streams;
+	regmatch_t at[4];
+	regex_t written;
+	unsigned count = 0;
+
+	(void)state;
+	read_page(REFERENCE, &page);
+	read_streams(&streams);
+	assert_int_equal(regcomp(&written, DETAIL_WRITTEN, REG_EXTENDED), 0);
+	for (const char *s = streams.at; regexec(&written, s, 4, at, 0) == 0; s += at[0].rm_eo, count++) {
+		char detail[128];
+
+		snprintf(detail, sizeof(detail), "`%.*s`", (int)(at[3].rm_eo - at[3].rm_so), s + at[3].rm_so);
+		if (strstr(page.at, detail) == NULL)
+			fail_msg("%s explains no %s", REFERENCE, detail);
+	}
+	assert_in_range(count, 20, 200);
+	regfree(&written);
+	text_fini(&page);
+	text_fini(&streams);
+}
+
 /* ---- what is shown to be copied ---- */
 
 static void expect_sound(const char *path, struct slice yaml)
@@ -169,6 +250,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_limit_is_documented_as_it_is),
 		cmocka_unit_test(every_counter_is_documented_as_it_is),
+		cmocka_unit_test(every_flag_that_is_set_is_explained),
+		cmocka_unit_test(every_detail_is_explained),
 		cmocka_unit_test(the_yaml_of_the_readme_is_sound),
 		cmocka_unit_test(the_yaml_of_the_reference_is_sound),
 	};
