@@ -50,6 +50,10 @@ bool regex_check(struct slice pattern, struct regex_error *why);
 
 enum regex_result regex_match(const struct regex *r, struct slice value);
 
+/* Text in `a` that every value begins with which a valid pattern matches as a whole (REGEX_FULL); empty where
+ * the pattern does not say so plainly. */
+struct slice regex_beginning(struct slice pattern, struct arena *a);
+
 /* Number of capturing groups. */
 unsigned regex_groups(const struct regex *r);
 

@@ -49,6 +49,7 @@ struct path_index {
 	size_t exact_mask;
 	size_t exact_longest;
 	struct trie_node *folded;		/* both kinds, texts in lower case; NULL: none */
+	struct trie_node *beginnings;		/* of those that have to be asked; NULL: none */
 	struct numbers others;
 };
 
@@ -259,14 +260,17 @@ struct path_index *path_index_create(struct arena *a, const struct path_key *key
 	struct entry *exact = scratch(count, sizeof(*exact));
 	struct entry *prefix = scratch(count, sizeof(*prefix));
 	struct entry *folded = scratch(count, sizeof(*folded));
+	struct entry *beginning = scratch(count, sizeof(*beginning));
 	struct entry *other = scratch(count, sizeof(*other));
-	size_t exact_count = 0, prefix_count = 0, folded_count = 0, other_count = 0, at = 0;
+	size_t exact_count = 0, prefix_count = 0, folded_count = 0, beginning_count = 0, other_count = 0, at = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
 		struct entry e = { keys[i].text, keys[i].kind, i };
 
 		if (keys[i].kind == PATH_OTHER) {
 			other[other_count++] = (struct entry){ SLICE(""), PATH_OTHER, i };
+		} else if (keys[i].kind == PATH_BEGINNING) {
+			beginning[beginning_count++] = (struct entry){ e.text, PATH_PREFIX, i };
 		} else if (keys[i].ignore_case) {
 			e.text = lower(a, e.text);
 			folded[folded_count++] = e;
@@ -280,9 +284,11 @@ struct path_index *path_index_create(struct arena *a, const struct path_key *key
 	make_exacts(a, x, exact, exact_count);
 	x->prefixes = make_trie(a, prefix, prefix_count);
 	x->folded = make_trie(a, folded, folded_count);
+	x->beginnings = make_trie(a, beginning, beginning_count);
 	free(exact);
 	free(prefix);
 	free(folded);
+	free(beginning);
 	free(other);
 	return x;
 }
@@ -330,13 +336,14 @@ static const struct trie_node *child_of(const struct trie_node *n, unsigned char
 	return from < n->child_count && bytes[from] == byte ? &n->children[from] : NULL;
 }
 
-static void walk(const struct trie_node *n, struct slice rest, bool fold, path_take *take, void *arg)
+static void walk(const struct trie_node *n, struct slice rest, bool fold, bool answered, path_take *take,
+		 void *arg)
 {
 	while (n != NULL && label_fits(label_of(n), rest, fold)) {
 		rest = slice_from(rest, n->label_len);
-		offer(&n->prefix, true, take, arg);
+		offer(&n->prefix, answered, take, arg);
 		if (rest.len == 0) {
-			offer(&n->exact, true, take, arg);
+			offer(&n->exact, answered, take, arg);
 			return;
 		}
 		n = child_of(n, (unsigned char)(fold ? ascii_lower(rest.at[0]) : rest.at[0]));
@@ -346,7 +353,8 @@ static void walk(const struct trie_node *n, struct slice rest, bool fold, path_t
 void path_index_find(const struct path_index *x, struct slice path, path_take *take, void *arg)
 {
 	find_exact(x, path, take, arg);
-	walk(x->prefixes, path, false, take, arg);
-	walk(x->folded, path, true, take, arg);
+	walk(x->prefixes, path, false, true, take, arg);
+	walk(x->folded, path, true, true, take, arg);
+	walk(x->beginnings, path, false, false, take, arg);
 	offer(&x->others, false, take, arg);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * path_index_priv.h - which routes of a virtual host a path comes into question for, without trying
- * them all: exact paths by hash, prefixes by a compressed trie, the rest in order.
+ * them all: exact paths by hash, prefixes by a compressed trie, expressions by a trie of what they begin
+ * with, the rest in order.
  *
  * The order of the document still decides: every way to a route leads to a list of route numbers,
  * smallest first, and the smallest number that holds wins, whichever list it came from. */
@@ -12,7 +13,8 @@
 
 struct path_index;
 
-enum path_kind { PATH_EXACT, PATH_PREFIX, PATH_OTHER };
+/* PATH_BEGINNING: it holds for none but paths that begin so; whether it does is still to be asked. */
+enum path_kind { PATH_EXACT, PATH_PREFIX, PATH_BEGINNING, PATH_OTHER };
 
 /* Of route number i, in the i-th place. */
 struct path_key {

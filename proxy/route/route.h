@@ -4,7 +4,8 @@
  * does to it. Immutable, compiled by snapshot/, asked by stream/ and explain alike.
  *
  * Cost     of a lookup does not grow with the number of hosts, nor with the number of exact and
- *          prefix paths of a host; the first route in order that holds wins (spec/virtual-service.md 6).
+ *          prefix paths of a host, nor with that of expressions that begin with a text of their own;
+ *          other expressions are tried in turn. The first route in order that holds wins (spec/virtual-service.md 6).
  * Owner    the snapshot's arena; regexes are given back by route_compiler_free() (compile.h).
  * Thread   read by all workers at once; results live in the caller's arena. */
 #ifndef SALLYPORT_PROXY_ROUTE_H

@@ -225,7 +225,7 @@ void route_compile(struct route_compiler *c, struct route *r)
 	r->has_cors = r->cors != NULL;
 }
 
-static struct path_key path_key_of(const struct route *r)
+static struct path_key path_key_of(struct route_compiler *c, const struct route *r)
 {
 	struct path_key key = { .kind = PATH_OTHER };
 	const struct string_matcher *uri;
@@ -239,6 +239,8 @@ static struct path_key path_key_of(const struct route *r)
 		key.kind = PATH_EXACT;
 	else if (uri->kind == MATCH_PREFIX)
 		key.kind = PATH_PREFIX;
+	else if (uri->kind == MATCH_REGEX)
+		key = (struct path_key){ PATH_BEGINNING, false, regex_beginning(uri->text, c->arena) };
 	return key;
 }
 
@@ -253,7 +255,7 @@ static const struct path_index *make_index(struct route_compiler *c, const struc
 	if (keys == NULL)
 		fatal("out of memory for the index of %u routes", l->count);
 	for (uint32_t i = 0; i < l->count; i++)
-		keys[i] = path_key_of(l->items[i]);
+		keys[i] = path_key_of(c, l->items[i]);
 	index = path_index_create(c->arena, keys, l->count);
 	free(keys);
 	return index;

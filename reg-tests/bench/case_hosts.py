@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""hosts: what a request costs with few and with many virtual hosts of 10 routes each; ours alone."""
+"""hosts, regex: what a request costs with few and with many routes; ours alone.
+
+hosts: 10 and 10 000 virtual hosts of 10 routes each. regex: one virtual host of 1 000 expressions, which tell what they
+begin with or don't, beside one of as many prefixes."""
+import re
 import sys
 import time
 
@@ -37,54 +41,77 @@ ROUTE = """
   - match: [{uri: {prefix: /p@i@/}}]
     route: [{destination: {host: origin.default.svc.cluster.local}}]
 """
+REGEX = """
+  - match: [{uri: {regex: "@expression@"}}]
+    route: [{destination: {host: origin.default.svc.cluster.local}}]
+"""
+EXPRESSIONS = {"prefixes": None, "with a beginning": "/p@i@/[0-9]+/.*", "without": "/[a-z]*@i@/[0-9]+/.*"}
+EXPRESSION_COUNT = 1000
 # wrk asks for random hosts and routes.
 SCRIPT = """
 math.randomseed(1)
 request = function()
-    wrk.headers["Host"] = "h" .. math.random(0, @last@) .. ".example.com"
-    return wrk.format("GET", "/p" .. math.random(0, 9) .. "/x")
+    wrk.headers["Host"] = "h" .. math.random(0, @last_host@) .. ".example.com"
+    return wrk.format("GET", "/p" .. math.random(0, @last_route@) .. "/7/x")
 end
 """
 
 
-def start(lab, origin, count):
-    """A proxy with so many hosts: process, port, seconds to load, MiB resident."""
-    port, = free_ports(1)
+def hosts_documents(count):
     routes = "".join(fill(ROUTE, {"i": n}).strip("\n") + "\n" for n in range(10))
-    values = {"folder": lab.folder, "name": f"hosts-{count}", "ports": f"{{80: {port}}}", "origin": origin,
-              "limits": ""}
-    conf = lab.write(f"hosts-{count}.yaml", fill(SALLYPORT + EDGE, values) +
-                     "".join(fill(HOST, {"i": i}) + routes for i in range(count)))
-    name = f"{lab.folder}/hosts-{count}.log"
-    began = time.monotonic()
-    with open(name, "wb") as log:
-        process = lab.start(PROXY_CORE, f"{BUILD}/sallyport", "-f", conf, log=log)
-    while "proxy\tready: " not in open(name, encoding="utf-8").read():
-        if process.poll() is not None or time.monotonic() - began > 120:
-            sys.exit(f"{count} hosts: not ready")
-        time.sleep(0.01)
-    return process, port, time.monotonic() - began, resident_kib(process.pid) / 1024
+    return "".join(fill(HOST, {"i": i}) + routes for i in range(count))
+
+
+def regex_documents(expression):
+    def route(n):
+        if expression is None:
+            return fill(ROUTE, {"i": n})
+        return fill(REGEX, {"expression": fill(expression, {"i": n})})
+    return fill(HOST, {"i": 0}) + "".join(route(n).strip("\n") + "\n" for n in range(EXPRESSION_COUNT))
 
 
 class Count:
-    """A contender of the rounds: the proxy with so many hosts."""
+    """A contender of the rounds: a proxy with these documents; seconds to load, MiB resident."""
 
-    def __init__(self, lab, origin, count):
-        self.name = count
-        self.process, self.port, self.seconds, self.mib = start(lab, origin, count)
+    def __init__(self, lab, origin, name, documents, hosts, routes):
+        self.name = name
+        self.port, = free_ports(1)
+        file = re.sub(r"\W", "-", f"{name}")
+        values = {"folder": lab.folder, "name": file, "ports": f"{{80: {self.port}}}", "origin": origin, "limits": ""}
+        conf = lab.write(file + ".yaml", fill(SALLYPORT + EDGE, values) + documents)
+        self.script = lab.write(file + ".lua", fill(SCRIPT, {"last_host": hosts - 1, "last_route": routes - 1}))
+        self.start(lab, conf, f"{lab.folder}/{file}.log")
+
+    def start(self, lab, conf, log_name):
+        began = time.monotonic()
+        with open(log_name, "wb") as log:
+            self.process = lab.start(PROXY_CORE, f"{BUILD}/sallyport", "-f", conf, log=log)
+        while "proxy\tready: " not in open(log_name, encoding="utf-8").read():
+            if self.process.poll() is not None or time.monotonic() - began > 120:
+                sys.exit(f"{self.name}: not ready")
+            time.sleep(0.01)
         self.pid = self.process.pid
-        self.script = lab.write(f"hosts-{count}.lua", fill(SCRIPT, {"last": count - 1}))
+        self.seconds, self.mib = time.monotonic() - began, resident_kib(self.pid) / 1024
 
 
-def run(lab, args, _):
-    origin = lab.small_origin()
-    counts = [Count(lab, origin, count) for count in HOSTS]
-
+def compare(lab, args, title, counts):
     def load(c, seconds=args.seconds):
         return wrk(f"http://127.0.0.1:{c.port}/", seconds, args.connections, script=c.script)
     best = lab.rounds(counts, load, lambda c: load(c, 1))
-    print(f"\n{'hosts x 10':>14} {'load s':>7} {'RSS MiB':>8} {'requests/s':>11} {'CPU us/request':>15}")
+    print(f"\n{title:>20} {'load s':>7} {'RSS MiB':>8} {'requests/s':>11} {'CPU us/request':>15}")
     for c in counts:
-        print(f"{c.name:14} {c.seconds:7.2f} {c.mib:8.1f} {best[c.name]['rate']:11.0f} "
+        print(f"{c.name:>20} {c.seconds:7.2f} {c.mib:8.1f} {best[c.name]['rate']:11.0f} "
               f"{best[c.name]['cpu'] * 1e6:15.2f}")
-    print(f"{HOSTS[1]} hosts cost {best[HOSTS[1]]['cpu'] / best[HOSTS[0]]['cpu']:.3f} x {HOSTS[0]} hosts")
+    for c in counts[1:]:
+        print(f"{c.name} costs {best[c.name]['cpu'] / best[counts[0].name]['cpu']:.3f} x {counts[0].name}")
+
+
+def run(lab, args, cases):
+    origin = lab.small_origin()
+    if "hosts" in cases:
+        compare(lab, args, "hosts x 10", [Count(lab, origin, str(count), hosts_documents(count), count, 10)
+                                          for count in HOSTS])
+    if "regex" in cases:
+        compare(lab, args, f"{EXPRESSION_COUNT} expressions", [
+            Count(lab, origin, name, regex_documents(expression), 1, EXPRESSION_COUNT)
+            for name, expression in EXPRESSIONS.items()])

@@ -16,8 +16,8 @@ import time
 from lab import Lab
 
 # In this order: what to say on the command line, and the module that does it.
-CASES = {"plain": "case_http1", "tls": "case_http1", "jwt": "case_http1", "hosts": "case_hosts", "h2": "case_h2",
-         "handshake": "case_handshake", "resume": "case_handshake", "bodies": "case_bodies", "tcp": "case_tcp",
+CASES = {"plain": "case_http1", "tls": "case_http1", "jwt": "case_http1", "hosts": "case_hosts", "regex": "case_hosts",
+         "h2": "case_h2", "handshake": "case_handshake", "resume": "case_handshake", "bodies": "case_bodies", "tcp": "case_tcp",
          "idle": "case_idle", "authz": "case_authz"}
 
 
@@ -28,7 +28,7 @@ def interrupted(number, _):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--seconds", type=int, default=2, help="length of a round")
-    parser.add_argument("--connections", type=int, default=64, help="of the cases plain, tls, jwt, hosts")
+    parser.add_argument("--connections", type=int, default=64, help="of the cases plain, tls, jwt, hosts, regex")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("cases", nargs="*", metavar="case", help=", ".join(CASES))
     args = parser.parse_args()

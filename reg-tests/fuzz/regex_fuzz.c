@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A pattern and a value, split at the first newline: checking, matching and replacing end, and what
- * the check accepts also compiles for searching. */
+ * A pattern and a value, split at the first newline: checking, matching and replacing end, what
+ * the check accepts also compiles for searching, and what matches has the pattern's beginning. */
 #include <stdlib.h>
 
 #include "sallyport/log.h"
@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	search = regex_create(pattern, REGEX_SEARCH, &why);
 	must(search != NULL);
 	a = arena_create(0);
-	regex_match(full, value);
+	if (regex_match(full, value) == REGEX_YES)
+		must(slice_starts(value, regex_beginning(pattern, a)));
 	regex_replace_all(search, value, SLICE("<\\0\\1\\\\>"), a, &out);
 	must(out.len <= REGEX_REPLACED_MAX || out.at == value.at);
 	arena_free(&a);

@@ -157,6 +157,30 @@ static void the_whole_value_has_to_match(void **state)
 	}
 }
 
+/* What the index of routes may rely on: nothing that matches begins otherwise. */
+static void a_pattern_tells_how_its_values_begin(void **state)
+{
+	static const struct { const char *pattern, *beginning; } rows[] = {
+		{ "/api/v1/.*", "/api/v1/" }, { "^/api$", "/api" }, { "^/api/?$", "/api" }, { "/users?/x", "/user" },
+		{ "/ab*c", "/a" }, { "/ab+c", "/ab" }, { "/ab{0,2}c", "/a" }, { "/a\\.b\\/c.d", "/a.b/c" }, { "/a\\d", "/a" },
+		{ "/a\\.?b", "/a" }, { "/a|/b", "" }, { "/x(/a|/b)", "/x" }, { "/x[|]y", "/x" }, { "/x[]|]y", "/x" },
+		{ "/a[](]x|y", "" }, { "/a[^](]x|y", "" }, { "/a[[:alpha:](]x|y", "" }, { "/a[\\](]x|y", "" }, { "/a[[:(]x|y", "" }, { "/a[[:alpha]x|y", "" },
+		{ "/a\\Q(\\Ex|y", "" }, { "/a[\\Q]\\E(]x|y", "" }, { "/a\\(x|y", "" }, { "/a(b)\\)|y", "" }, { "(?i)/a", "" }, { "/a(?i)b", "/a" },
+		{ ".*", "" }, { "", "" }, { "^", "" }, { "\\", "" }, { "/\xc3\xbc", "/" }, { "[ab]", "" }, { "a^b", "a" },
+		{ "(/a)?b", "" }, { "/[", "/" }, { "a{,3}", "" }, { "/-_~!@#%&=:;,'\"<>`", "/-_~!@#%&=:;,'\"<>`" },
+	};
+	struct arena *a = arena_create(0);
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct slice found = regex_beginning(slice_of(rows[i].pattern), a);
+
+		if (!slice_eq(found, slice_of(rows[i].beginning)))
+			fail_msg("%s begins with \"%.*s\"", rows[i].pattern, SLICE_ARG(found));
+	}
+	arena_free(&a);
+}
+
 static void a_pattern_that_explodes_gives_up_soon(void **state)
 {
 	static const char *const patterns[] = { "(a+)+$", "(a|aa)+$", "(.*)*x", "(a*)*b", "(x+x+)+y", "(?:a?){30}a{30}" };
@@ -352,6 +376,7 @@ int main(void)
 		cmocka_unit_test(broken_patterns_are_explained_by_the_compiler),
 		cmocka_unit_test(sizes_are_limited),
 		cmocka_unit_test(the_whole_value_has_to_match),
+		cmocka_unit_test(a_pattern_tells_how_its_values_begin),
 		cmocka_unit_test(a_pattern_that_explodes_gives_up_soon),
 		cmocka_unit_test(occurrences_are_replaced),
 		cmocka_unit_test(a_replacement_has_a_largest_size),
