@@ -46,6 +46,7 @@ import argparse
 import concurrent.futures
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -361,7 +362,7 @@ class Proxy:
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.conf)
         self.upstreams = Upstreams(options.ip)
-        self.fronts = free_ports(options.ip)
+        self.fronts = {name: free_port() for name in FRONTS}
         self.log_path = os.path.join(self.folder, "access.log")
         self.connections = {}
         self.write_documents()
@@ -452,14 +453,23 @@ class Proxy:
         return [] if status == 0 else [f"{self.suite.name}: the proxy ends with {status}:\n{self.said()[-4000:]}"]
 
 
-def free_ports(ip):
-    sockets = {name: socket.socket() for name in FRONTS}
-    for s in sockets.values():
-        s.bind((ip, 0))
-    ports = {name: s.getsockname()[1] for name, s in sockets.items()}
-    for s in sockets.values():
-        s.close()
-    return ports
+GIVEN, GIVING = set(), threading.Lock()
+
+
+def free_port():
+    """Below those that the kernel gives to clients, free on every address, and given to no other suite."""
+    with GIVING:
+        while True:
+            port = random.SystemRandom().randrange(10000, 32000)
+            with socket.socket(socket.AF_INET6) as s:
+                s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                try:
+                    s.bind(("::", port))
+                except OSError:
+                    continue
+            if port not in GIVEN:
+                GIVEN.add(port)
+                return port
 
 
 # ---- explain ----
