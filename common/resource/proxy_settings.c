@@ -4,6 +4,7 @@
 #include "sallyport/resource/proxy_settings.h"
 
 #include "sallyport/hostname.h"
+#include "sallyport/resource/virtual_service.h"
 #include "sallyport/object.h"
 #include "sallyport/spop_address.h"
 
@@ -323,6 +324,7 @@ static const struct field normalization_fields[] = {
 	FIELD(settings, "normalization", mesh.path_normalization, decode_normalization, FIELD_OPTIONAL),
 	FIELDS_END
 };
+static const struct decode_pointer retry_policy = { sizeof(struct retry_policy), retry_policy_decode, NULL };
 static const struct field mesh_fields[] = {
 	FIELD(settings, "rootNamespace", mesh.root_namespace, decode_namespace, FIELD_OPTIONAL),
 	FIELD(settings, "trustDomain", mesh.trust_domain, decode_domain, FIELD_OPTIONAL),
@@ -331,6 +333,8 @@ static const struct field mesh_fields[] = {
 	FIELD_ARG(settings, "clusterDomain", mesh.cluster_domain, decode_domain, FIELD_OPTIONAL, "may be empty"),
 	FIELD_ARG(settings, "trustedProxies", mesh.trusted_proxies, decode_range, FIELD_OPTIONAL, &proxies_range),
 	{ "pathNormalization", decode_struct, 0, FIELD_OPTIONAL, normalization_fields },
+	FIELD_ARG(settings, "defaultHttpRetryPolicy", mesh.default_retries, decode_pointer, FIELD_OPTIONAL,
+		  &retry_policy),
 	FIELD_ARG(settings, "dnsRefreshRate", mesh.dns_refresh_ms, decode_limit, FIELD_OPTIONAL, &dns_refresh),
 	FIELDS_END
 };

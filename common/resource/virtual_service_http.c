@@ -49,7 +49,7 @@ static const struct field route_fields[] = {
 	ROUTE_POINTER("delegate", delegate, struct delegate_ref, decode_delegate, FIELD_LATER),
 	ROUTE_POINTER("rewrite", rewrite, struct http_rewrite, vs_decode_rewrite, FIELD_OPTIONAL),
 	ROUTE("timeout", timeout_ms, decode_duration, FIELD_OPTIONAL),
-	ROUTE_POINTER("retries", retries, struct retry_policy, vs_decode_retries, FIELD_OPTIONAL),
+	ROUTE_POINTER("retries", retries, struct retry_policy, retry_policy_decode, FIELD_OPTIONAL),
 	ROUTE_POINTER("fault", fault, struct http_fault, vs_decode_fault, FIELD_OPTIONAL),
 	ROUTE_POINTER("mirror", mirror, struct destination, vs_decode_destination, FIELD_OPTIONAL),
 	ROUTE("mirrorPercent", mirror_percent, vs_decode_mirror_percent, FIELD_OPTIONAL),

@@ -43,8 +43,7 @@ bool vs_decode_redirect(struct decoder *d, const struct node *n, void *out, cons
 bool vs_decode_direct_response(struct decoder *d, const struct node *n, void *out, const void *arg);
 bool vs_decode_rewrite(struct decoder *d, const struct node *n, void *out, const void *arg);
 
-/* virtual_service_retries.c, _fault.c, _cors.c */
-bool vs_decode_retries(struct decoder *d, const struct node *n, void *out, const void *arg);
+/* virtual_service_fault.c, _cors.c */
 bool vs_decode_fault(struct decoder *d, const struct node *n, void *out, const void *arg);
 bool vs_decode_cors(struct decoder *d, const struct node *n, void *out, const void *arg);
 

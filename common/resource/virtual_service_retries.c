@@ -13,6 +13,10 @@ static const char *const tokens[] = {
 
 _Static_assert(RETRY_ON_COUNT <= 32, "one bit for each token");
 
+const struct retry_policy retry_policy_default = {
+	.attempts = RETRY_ATTEMPTS_DEFAULT, .on = RETRY_ON_DEFAULT, .backoff_ms = RETRY_BACKOFF_MS,
+};
+
 /* The status codes that are registered with IANA, which are those Istio knows. */
 static bool is_registered_status(uint64_t code)
 {
@@ -123,7 +127,7 @@ static const struct field retry_fields[] = {
 	FIELDS_END
 };
 
-bool vs_decode_retries(struct decoder *d, const struct node *n, void *out, const void *arg)
+bool retry_policy_decode(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
 	struct retry_policy *r = out;
 	bool ok;

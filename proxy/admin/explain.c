@@ -4,7 +4,6 @@
 #include <stdio.h>
 
 #include "proxy/admin/proxy.h"
-#include "proxy/stream/retry.h"
 #include "proxy/tls/tls_set.h"
 
 struct slice explain_endpoint(const struct endpoint_spec *e, char *out)
@@ -24,11 +23,6 @@ const char *chain_mode(const struct chain *c)
 	if (c == c->listener->plain)
 		return "-";
 	return c->needs_mesh_alpn ? "AUTO_PASSTHROUGH" : "PASSTHROUGH";
-}
-
-const struct retry_policy *explain_retries(const struct route *r)
-{
-	return r->source->retries != NULL ? r->source->retries : &retry_policy_default;
 }
 
 const char *explain_retry_on(const struct retry_policy *p, char *out)

@@ -48,9 +48,7 @@ struct slice explain_endpoint(const struct endpoint_spec *e, char *out);
 /* tls.mode of a chain's server, "-" without TLS. */
 const char *chain_mode(const struct chain *c);
 
-/* The policy of a route, which may be the default one. */
-const struct retry_policy *explain_retries(const struct route *r);
-/* Its conditions as retryOn has them; `out` has room for EXPLAIN_RETRY_ON_MAX. */
+/* The conditions of a policy as retryOn has them; `out` has room for EXPLAIN_RETRY_ON_MAX. */
 #define EXPLAIN_RETRY_ON_MAX	1024u
 const char *explain_retry_on(const struct retry_policy *p, char *out);
 

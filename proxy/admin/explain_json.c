@@ -269,7 +269,7 @@ static void add_actions(struct json *j, const struct explained *e)
 	}
 	open_list(j, "actions", '{');
 	add_number(j, "timeout_ms", (uint64_t)r->timeout_ms);
-	add_retries(j, explain_retries(r));
+	add_retries(j, r->retries);
 	add_fault(j, r->fault);
 	add_mirrors(j, r);
 	add_bool(j, "cors", r->has_cors);

@@ -170,7 +170,7 @@ static void say_actions(const struct explained *e, struct text *out)
 		return;
 	if (r->timeout_ms > 0)
 		say(out, "Timeout", "%lld ms", (long long)r->timeout_ms);
-	p = explain_retries(r);
+	p = r->retries;
 	say(out, "Retries", "%u on %s", p->attempts, explain_retry_on(p, on));
 	if (p->per_try_timeout_ms > 0)
 		say(out, "", "each within %lld ms", (long long)p->per_try_timeout_ms);

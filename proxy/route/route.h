@@ -51,6 +51,7 @@ struct route {
 	const struct route_match *matcher;	/* NULL: matches all */
 	LIST(struct route_target) targets;	/* ROUTE_FORWARD; those of weight 0 removed */
 	int64_t timeout_ms;			/* 0: none */
+	const struct retry_policy *retries;	/* ROUTE_FORWARD; never NULL: Istio's where none is written */
 	struct slice name;			/* "name.matchName" forms; absent: unnamed */
 	struct route_target only;		/* what targets.items points to where one was written */
 

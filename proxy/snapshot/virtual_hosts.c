@@ -122,6 +122,10 @@ static void add_mirrors(struct snapshot_builder *b, struct route *r, uint32_t nu
 
 static void make_forward(struct snapshot_builder *b, struct route *r, uint32_t number)
 {
+	const struct retry_policy *of_mesh = b->set->proxy->mesh.default_retries;
+
+	r->retries = r->source->retries != NULL ? r->source->retries :
+		     of_mesh != NULL ? of_mesh : &retry_policy_default;
 	r->fault = r->source->fault;
 	add_targets(b, r, number);
 	add_mirrors(b, r, number);

@@ -47,8 +47,7 @@ static void apply_route(struct stream *s)
 	if (s->applied)
 		return;
 	s->applied = true;
-	s->retries.policy = s->route->source->retries != NULL ? s->route->source->retries :
-							       &retry_policy_default;
+	s->retries.policy = s->route->retries;
 	route_apply_request(s->route, s->target, s->request, &s->x, s->arena);
 	stream_start_deadline(s);
 }

@@ -10,10 +10,6 @@
 			 RETRY_ON_RESOURCE_EXHAUSTED | RETRY_ON_UNAVAILABLE)
 #define RETRY_ON_ANY_RESET	(RETRY_ON_RESET | RETRY_ON_5XX | RETRY_ON_GATEWAY_ERROR)
 
-const struct retry_policy retry_policy_default = {
-	.attempts = RETRY_ATTEMPTS_DEFAULT, .on = RETRY_ON_DEFAULT, .backoff_ms = RETRY_BACKOFF_MS,
-};
-
 /* No connection, so that nobody can have seen the request. */
 static bool is_connect_failure(enum reset_reason why)
 {

@@ -10,9 +10,6 @@
 #include "proxy/http/codec.h"
 #include "sallyport/resource/virtual_service.h"
 
-/* Of a route without a policy: Istio's. */
-extern const struct retry_policy retry_policy_default;
-
 enum attempt_end {
 	ATTEMPT_RESET,			/* no response, for the reason `why` */
 	ATTEMPT_TIMED_OUT,		/* perTryTimeout */

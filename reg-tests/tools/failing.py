@@ -23,7 +23,7 @@ comes to, the last step is repeated. Steps:
     grpc14        200 with grpc-status 14 in the head, and nothing else
     late14        200, a body, and grpc-status 14 behind it
 TRY counts from 1, ATTEMPT is x-envoy-attempt-count. A line of the file failing.log tells each request, when
-its head has come: "NAME ID TRY ATTEMPT STEP METHOD PATH".
+its head has come: "NAME ID TRY ATTEMPT STEP METHOD PATH ADDED", the last how often it has the field x-added.
 """
 import collections
 import hashlib
@@ -48,7 +48,7 @@ class Gone(Exception):
     """The connection is to end."""
 
 
-def plan(name, method, path, attempt):
+def plan(name, method, path, attempt, added):
     """The step for this request, and which try of its ID it is."""
     _, key, steps = path.split("?")[0].split("/", 2)
     steps = steps.split(",")
@@ -57,7 +57,7 @@ def plan(name, method, path, attempt):
         n = tries[key]
         step = steps[min(n, len(steps)) - 1]
         with open("failing.log", "a") as log:
-            print(name, key, n, attempt, step, method, path, file=log)
+            print(name, key, n, attempt, step, method, path, added, file=log)
     return step, n
 
 
@@ -72,10 +72,10 @@ def wait_for_end(s):
 
 
 class Request:
-    def __init__(self, name, method, path, attempt):
+    def __init__(self, name, method, path, attempt, added):
         self.name, self.attempt = name, attempt
         self.size, self.sha = 0, hashlib.sha256()
-        self.step, self.number = plan(name, method, path, attempt)
+        self.step, self.number = plan(name, method, path, attempt, added)
         self.status = int((re.search("[0-9]{3}$", self.step) or ["200"])[0])
 
     def take(self, data):
@@ -133,7 +133,8 @@ class Stream1:
         line, *lines = self.until(b"\r\n\r\n").split(b"\r\n")
         fields = dict(line.lower().split(b": ", 1) for line in lines)
         method, path, _ = line.decode().split(" ")
-        r = Request(self.name, method, path, fields.get(b"x-envoy-attempt-count", b"-").decode())
+        r = Request(self.name, method, path, fields.get(b"x-envoy-attempt-count", b"-").decode(),
+                    sum(line.startswith(b"x-added:") for line in lines))
         if r.step.startswith("early"):
             self.answer(r)
             wait_for_end(self.s)
@@ -179,7 +180,8 @@ class Stream2:
 
     def head(self, stream, pairs):
         fields = dict(pairs)
-        r = Request(self.name, fields[":method"], fields[":path"], fields.get("x-envoy-attempt-count", "-"))
+        r = Request(self.name, fields[":method"], fields[":path"], fields.get("x-envoy-attempt-count", "-"),
+                    sum(name == "x-added" for name, _ in pairs))
         self.requests[stream] = r
         if r.step == "refusehead":
             self.rst(stream, h2.errors.ErrorCodes.REFUSED_STREAM)

@@ -16,6 +16,7 @@
 #include "sallyport/resource.h"
 #include "sallyport/resource/gateway.h"
 #include "sallyport/resource/proxy_settings.h"
+#include "sallyport/resource/virtual_service.h"
 #include "sallyport/text.h"
 
 #define INVALID_FILES_MIN	50	/* fewer means that the folder was not found as it should be */
@@ -264,7 +265,8 @@ static void a_proxy_document_sets_what_it_names(void **state)
 		"  authz: {address: \"[::1]:9000\", timeout: 50ms, agent: ./sallyport-authz}\n"
 		"  accessLog: {path: /dev/stdout, format: json}\n"
 		"  mesh: {rootNamespace: root, trustDomain: td, trustedProxies: 2, clusterDomain: \"\",\n"
-		"         pathNormalization: {normalization: MERGE_SLASHES}, dnsRefreshRate: 5s}\n"
+		"         pathNormalization: {normalization: MERGE_SLASHES}, dnsRefreshRate: 5s,\n"
+		"         defaultHttpRetryPolicy: {attempts: 5, retryOn: \"reset,503\"}}\n"
 		"  http: {acceptHttp10: true, serverName: edge, underscoresInNames: REJECT}\n"
 		"  proxyProtocol: {ports: [443], trustedSources: [10.0.0.0/8, \"::1\"]}\n"
 		"  limits: {maxConnections: 50000, maxRequestHeadersKb: 16, idleTimeout: 0s, connectTimeout: 250ms}\n",
@@ -289,6 +291,8 @@ static void a_proxy_document_sets_what_it_names(void **state)
 	assert_int_equal(p->mesh.cluster_domain.len, 0);
 	assert_int_equal(p->mesh.path_normalization, PATH_MERGE_SLASHES);
 	assert_int_equal(p->mesh.dns_refresh_ms, 5000);
+	assert_int_equal(p->mesh.default_retries->attempts, 5);
+	assert_int_equal(p->mesh.default_retries->on, RETRY_ON_RESET | RETRY_ON_RETRIABLE_STATUS_CODES);
 	assert_true(p->http.accept_http10);
 	assert_int_equal(p->http.underscores, UNDERSCORES_IN_NAMES_REJECT);
 	assert_true(p->proxy_protocol.on);

@@ -21,6 +21,8 @@
 #define PROXY_WORKERS_MAX		256
 #define PROXY_AGENTS_MAX		16	/* addresses of agents */
 
+struct retry_policy;
+
 /* Every limit: name in the document, member, kind, default, least, most, flags of the field.
  * COUNT and BYTES are plain numbers, KB is written in KiB and kept in bytes, SPAN is a duration and
  * kept in milliseconds. FIELD_LATER: nothing obeys it yet, which a warning says when it is set. */
@@ -125,6 +127,7 @@ struct proxy_settings {
 		struct slice root_namespace, trust_domain, cluster_domain;
 		LIST(struct located_slice) trust_domain_aliases;
 		LIST(struct extension_provider) extension_providers;	/* for CUSTOM policies */
+		struct retry_policy *default_retries;	/* of routes without a policy; NULL: Istio's */
 		int64_t trusted_proxies;
 		enum path_normalization path_normalization;	/* DEFAULT is PATH_BASE */
 		int64_t dns_refresh_ms;

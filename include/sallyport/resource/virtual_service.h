@@ -138,6 +138,11 @@ struct retry_policy {
 	int64_t backoff_ms;
 };
 
+/* Of a route without a policy, in a mesh without one: Istio's. */
+extern const struct retry_policy retry_policy_default;
+/* One that stands in another document: `out` is a struct retry_policy. */
+bool retry_policy_decode(struct decoder *d, const struct node *n, void *out, const void *arg);
+
 enum abort_kind { ABORT_NONE, ABORT_HTTP, ABORT_GRPC };
 
 struct http_fault {			/* 7.9 */
