@@ -340,14 +340,19 @@ static void rule_compile(const struct compiler *k, const struct policy_rule *doc
 	r->http_only = any_http_only(&r->from) || any_http_only(&r->to) || clause_is_http_only(&r->when);
 }
 
-static struct target target_compile(struct arena *arena, const struct policy_target *doc)
+static struct target target_compile(struct arena *arena, const struct meta *meta,
+				    const struct policy_target *doc)
 {
-	struct target t = { .count = doc->match_labels.count, .detached = doc->refs.count > 0 };
+	struct target t = { .count = doc->match_labels.count, .attached = doc->refs.count > 0, .ns = meta->ns };
 
 	t.labels = arena_array(arena, struct label, t.count);
 	for (size_t i = 0; i < t.count; i++)
 		t.labels[i] = (struct label){ doc->match_labels.items[i].key,
 					      doc->match_labels.items[i].value };
+	t.gateways = arena_array(arena, struct slice, doc->refs.count);
+	for (size_t i = 0; i < doc->refs.count; i++)
+		if (target_ref_is_gateway(&doc->refs.items[i]))
+			t.gateways[t.gateway_count++] = doc->refs.items[i].name;
 	return t;
 }
 
@@ -361,7 +366,7 @@ struct policy *policy_compile(struct arena *arena, const struct trust_domains *d
 		.action = doc->action, .dry_run = doc->dry_run,
 		.ns = doc->meta.ns, .name = doc->meta.name, .provider = doc->provider,
 		.where = doc->meta.where,
-		.target = target_compile(arena, &doc->target),
+		.target = target_compile(arena, &doc->meta, &doc->target),
 		.rules = arena_array(arena, struct rule, doc->rules.count),
 		.rule_count = doc->rules.count,
 		.ledger = ledger_create(arena, doc->rules.count, doc->dry_run),
@@ -437,7 +442,7 @@ struct authentication *authentication_compile(struct arena *arena, struct provid
 
 	*a = (struct authentication){
 		.ns = doc->meta.ns, .name = doc->meta.name, .where = doc->meta.where,
-		.target = target_compile(arena, &doc->target),
+		.target = target_compile(arena, &doc->meta, &doc->target),
 		.providers = providers, .provider_count = doc->rules.count,
 	};
 	for (size_t i = 0; i < doc->rules.count; i++) {

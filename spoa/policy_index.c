@@ -265,10 +265,23 @@ static bool has_label(const struct labels *l, const struct label *wanted)
 	return false;
 }
 
-static bool reaches(const struct target *t, const struct labels *l)
+static bool names_gateway(const struct target *t, const struct labels *l)
 {
-	if (t->detached)
-		return false;
+	struct label wanted = { .key = SLICE(GATEWAY_NAME_LABEL) };
+
+	for (size_t i = 0; i < t->gateway_count; i++) {
+		wanted.value = t->gateways[i];
+		if (has_label(l, &wanted))
+			return true;
+	}
+	return false;
+}
+
+/* `ns`: of the workload. */
+static bool reaches(const struct target *t, struct slice ns, const struct labels *l)
+{
+	if (t->attached)
+		return slice_eq(t->ns, ns) && names_gateway(t, l);
 	for (size_t i = 0; i < t->count; i++)
 		if (!has_label(l, &t->labels[i]))
 			return false;
@@ -283,13 +296,13 @@ static struct policy_list *list_of(struct policy_set *s, const struct policy *p)
 }
 
 /* Counts first (`place` false), then fills in. */
-static void set_add(struct policy_set *s, const struct namespace_policies *n, const struct labels *l,
-		    bool place)
+static void set_add(struct policy_set *s, const struct namespace_policies *n, struct slice ns,
+		    const struct labels *l, bool place)
 {
 	struct policy_list *list;
 
 	for (size_t i = 0; n != NULL && i < n->policy_count; i++) {
-		if (!reaches(&n->policies[i]->target, l))
+		if (!reaches(&n->policies[i]->target, ns, l))
 			continue;
 		list = list_of(s, n->policies[i]);
 		if (place)
@@ -297,7 +310,7 @@ static void set_add(struct policy_set *s, const struct namespace_policies *n, co
 		list->count++;
 	}
 	for (size_t i = 0; n != NULL && i < n->authentication_count; i++) {
-		if (!reaches(&n->authentications[i]->target, l))
+		if (!reaches(&n->authentications[i]->target, ns, l))
 			continue;
 		for (size_t j = 0; place && j < n->authentications[i]->provider_count; j++)
 			s->providers[s->provider_count + j] = &n->authentications[i]->providers[j];
@@ -386,8 +399,8 @@ struct policy_set *policy_set_create(struct policy_index *x, struct slice ns, st
 	s->index = policy_index_ref(x);
 	s->refs = 1;
 	for (int place = false; place <= true; place++) {
-		set_add(s, root, &l, place);
-		set_add(s, own, &l, place);
+		set_add(s, root, ns, &l, place);
+		set_add(s, own, ns, &l, place);
 		if (!place)
 			set_room(s);
 	}

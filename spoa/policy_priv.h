@@ -99,7 +99,10 @@ struct label {
 struct target {
 	struct label *labels;
 	size_t count;
-	bool detached;			/* attaches to Gateway API objects: reaches nothing here */
+	/* Attaches to Gateway API objects: reaches no labels but the names of these Gateways. */
+	bool attached;
+	struct slice ns, *gateways;
+	size_t gateway_count;
 };
 
 struct policy {

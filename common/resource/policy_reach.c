@@ -27,13 +27,26 @@ bool labels_include(const struct string_entry *labels, size_t count,
 	return true;
 }
 
+/* A reference has no namespace: it is to a Gateway of the document's own. */
+static bool names_gateway(const struct policy_target *t, const struct string_entry *labels, size_t count)
+{
+	struct string_entry wanted = { .key = SLICE(GATEWAY_NAME_LABEL) };
+
+	for (size_t i = 0; i < t->refs.count; i++) {
+		wanted.value = t->refs.items[i].name;
+		if (target_ref_is_gateway(&t->refs.items[i]) && labels_hold(labels, count, &wanted))
+			return true;
+	}
+	return false;
+}
+
 bool policy_reaches(const struct policy_target *t, struct slice policy_ns, struct slice root_ns,
 		    struct slice workload_ns, const struct string_entry *labels, size_t count)
 {
 	if (!slice_eq(policy_ns, workload_ns) && !slice_eq(policy_ns, root_ns))
 		return false;
 	if (t->refs.count > 0)
-		return false;
+		return slice_eq(policy_ns, workload_ns) && names_gateway(t, labels, count);
 	return labels_include(labels, count, t->match_labels.items, t->match_labels.count);
 }
 

@@ -129,6 +129,11 @@ static bool ref_check(struct decoder *d, const struct node *n, const struct targ
 	return ok;
 }
 
+bool target_ref_is_gateway(const struct target_ref *r)
+{
+	return slice_eq(r->kind, SLICE("Gateway"));	/* of no other group: ref_check() */
+}
+
 static const struct field ref_fields[] = {
 	FIELD(struct target_ref, "group", group, decode_string, FIELD_OPTIONAL),
 	FIELD(struct target_ref, "kind", kind, decode_string, FIELD_OPTIONAL),
@@ -145,7 +150,8 @@ static bool decode_ref(struct decoder *d, const struct node *n, void *out, const
 	r->where = n->where;
 	if (!decode_mapping(d, n, ref_fields, r) || !ref_check(d, n, r))
 		return false;
-	decode_warning(d, n, "the policy attaches to a %.*s, not to labels: it is not applied at this "
+	if (!target_ref_is_gateway(r))
+		decode_warning(d, n, "the policy attaches to a %.*s, not to labels: it is not applied at this "
 		       "edge; use `selector`", SLICE_ARG(r->kind));
 	return true;
 }

@@ -11,7 +11,8 @@
 #include "sallyport/resource.h"
 #include "sallyport/resource/policy_target.h"
 
-/* Does a document of namespace `policy_ns` reach the workload? One with targetRefs never does. */
+/* Does a document of namespace `policy_ns` reach the workload? One with targetRefs does where one of them is
+ * the Gateway that the workload is labelled with (GATEWAY_NAME_LABEL), in its own namespace. */
 bool policy_reaches(const struct policy_target *t, struct slice policy_ns, struct slice root_ns,
 		    struct slice workload_ns, const struct string_entry *labels, size_t count);
 

@@ -259,8 +259,15 @@ static void check_target(struct snapshot_builder *b, const struct meta *m, const
 	const struct workload_search w = { t, m->ns, b->set->proxy->mesh.root_namespace };
 	struct slice labels;
 
-	if (t->refs.count != 0 || reaches_any(b, &w))
+	if (reaches_any(b, &w))
 		return;
+	if (t->refs.count > 0) {
+		if (target_ref_is_gateway(&t->refs.items[0]))
+			build_warning(b, m, t->refs.items[0].where, "it protects nothing: neither this proxy nor any "
+				      "workload in namespace %.*s has the label " GATEWAY_NAME_LABEL "=%.*s",
+				      SLICE_ARG(m->ns), SLICE_ARG(t->refs.items[0].name));
+		return;
+	}
 	labels = labels_text(b->arena, t->match_labels.items, t->match_labels.count);
 	if (t->match_labels.count == 0)
 		build_warning(b, m, NOWHERE, "it protects nothing: neither this proxy nor any workload is in "

@@ -97,12 +97,12 @@ static inline void world_read(struct world *w, const char *yaml)
 		world_decode(w, docs[i]);
 }
 
-static inline void world_open(struct world *w, const struct policy_mesh *mesh, const char *yaml)
+/* Makes a judge over what was decoded. */
+static inline void world_compile(struct world *w, const struct policy_mesh *mesh)
 {
 	const struct jwks_config config = JWKS_CONFIG_DEFAULT;
 	const struct policy_mesh plain = { .normalization = PATH_BASE };
 
-	world_read(w, yaml);
 	if (w->problems.errors > 0)
 		case_print_problems(&w->problems);
 	must(w->problems.errors == 0);
@@ -111,6 +111,12 @@ static inline void world_open(struct world *w, const struct policy_mesh *mesh, c
 	w->index = policy_index_create(mesh != NULL ? mesh : &plain, w->keys, w->authentications,
 				       w->authentication_count, w->policies, w->policy_count);
 	w->judge = judge_create(w->index, NULL, w->tokens);
+}
+
+static inline void world_open(struct world *w, const struct policy_mesh *mesh, const char *yaml)
+{
+	world_read(w, yaml);
+	world_compile(w, mesh);
 }
 
 static inline void world_close(struct world *w)
@@ -163,15 +169,12 @@ static inline void case_never(void *arg, const struct verdict *v)
 	fatal("a decision that waits for nothing called back");
 }
 
-/* The verdict lives in `arena`. */
-static inline const struct verdict *world_ask(struct world *w, struct arena *arena,
-					      const struct ask *a)
+static inline struct check *check_of(struct arena *arena, const struct ask *a)
 {
 	struct check_header *headers = arena_array(arena, struct check_header, 64);
 	struct check *c = arena_new(arena, struct check);
 	struct check_workload *places = arena_array(arena, struct check_workload, 2);
 	struct slice *peer = arena_new(arena, struct slice);
-	struct decision *d;
 
 	places[0] = (struct check_workload){ .ns = slice_of(or_else(a->ns, "foo")),
 					     .labels = slice_of(or_else(a->labels, "app=y")),
@@ -197,8 +200,21 @@ static inline const struct verdict *world_ask(struct world *w, struct arena *are
 	};
 	if (a->tcp)
 		c->method = c->authority = c->path = c->scheme = NO_SLICE;
+	return c;
+}
+
+/* The verdict lives in the check's arena. */
+static inline const struct verdict *world_judge(struct world *w, const struct check *c)
+{
+	struct decision *d;
+
 	must(decision_start(w->judge, c, case_never, NULL, &d) == OK);
 	return decision_verdict(d);
+}
+
+static inline const struct verdict *world_ask(struct world *w, struct arena *arena, const struct ask *a)
+{
+	return world_judge(w, check_of(arena, a));
 }
 
 #endif

@@ -21,9 +21,15 @@ struct target_ref {
 struct policy_target {
 	/* All have to be equal to the workload's; none: every workload in the namespace's reach. */
 	LIST(struct string_entry) match_labels;
-	/* Not applied at this edge: a document that has any selects nothing by labels. */
+	/* A document that has any selects nothing by labels. Those to a Gateway apply to workloads of its
+	 * namespace with GATEWAY_NAME_LABEL, others are not applied at this edge. */
 	LIST(struct target_ref) refs;
 };
+
+#define GATEWAY_NAME_LABEL	"gateway.networking.k8s.io/gateway-name"
+
+/* To a Gateway of the Gateway API. */
+bool target_ref_is_gateway(const struct target_ref *r);
 
 /* As a field's decoders; `out` is the struct policy_target in each case. */
 bool decode_selector(struct decoder *d, const struct node *n, void *out, const void *arg);
