@@ -34,6 +34,7 @@ void attempt_cancel(struct stream *s)
 
 	timer_cancel(worker_of(s), &s->backoff);
 	attempt_was_last(s);
+	replay_free(s);
 	if (s->state == STREAM_CONNECT)
 		pool_cancel(s->server->pool, &s->pool_request);
 	s->up = NULL;

@@ -68,7 +68,7 @@ void attempt_was_last(struct stream *s)
 {
 	give_place(s);
 	timer_cancel(worker_of(s), &s->retries.try_timeout);
-	replay_drop(s);
+	replay_no_more(s);
 }
 
 /* ---- another attempt ---- */

@@ -22,7 +22,7 @@ static void account(struct stream *s, size_t before)
 	count_up(&s->server->counters.replay_bytes, kept_memory(&s->replay.body, 0) - before);
 }
 
-void replay_drop(struct stream *s)
+void replay_free(struct stream *s)
 {
 	size_t before = kept_memory(&s->replay.body, 0);
 
@@ -34,10 +34,18 @@ void replay_drop(struct stream *s)
 	account(s, before);
 }
 
+void replay_no_more(struct stream *s)
+{
+	s->replay.keeps = false;
+	s->replay.last = true;
+	if (!s->replay.running)		/* else the attempt in progress still sends it: then it goes */
+		replay_free(s);
+}
+
 static void lose(struct stream *s, atomic_ulong *counter)
 {
 	count_up(counter, 1);
-	replay_drop(s);
+	replay_free(s);
 	s->replay.lost = true;
 }
 
@@ -108,5 +116,7 @@ bool replay_run(struct stream *s)
 			return false;
 	}
 	s->replay.running = false;
+	if (!s->replay.keeps && s->replay.last)
+		replay_free(s);
 	return true;
 }

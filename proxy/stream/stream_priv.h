@@ -39,6 +39,7 @@ struct replay {
 	bool begun;				/* some of the body was sent */
 	bool lost;				/* and is not kept, or not all of it */
 	bool running;				/* what is kept goes first; the client waits */
+	bool last;				/* no attempt follows the one in progress */
 };
 
 /* Attempts after the first (attempt_retry.c). */
@@ -174,7 +175,10 @@ void replay_start(struct stream *s);
 /* Sends what is kept, as far as it is taken; true: all was. */
 bool replay_run(struct stream *s);
 /* Gives the memory back; nothing can be sent again then. */
-void replay_drop(struct stream *s);
+void replay_free(struct stream *s);
+/* No attempt follows the one in progress: what that has not sent yet it still sends. */
+void replay_no_more(struct stream *s);
+
 /* mirror.c: draws the copies of a request that is about to go to its endpoint for the first time. */
 void mirrors_create(struct stream *s);
 /* They are sent on their way; the request itself was before them. */
