@@ -213,9 +213,10 @@ static void check_http(struct decoder *d, const struct virtual_service *vs)
 				       catch_all->where.line);
 		else
 			check_route_items(d, r, items, count);
-		if (r->match.count == 0 && open == NULL)
+		/* What a delegate does not match goes on to the next route. */
+		if (r->match.count == 0 && open == NULL && r->delegate == NULL)
 			open = r;
-		for (size_t j = 0; j < r->match.count; j++) {
+		for (size_t j = 0; j < r->match.count && r->delegate == NULL; j++) {
 			if (catch_all == NULL && ends_everything(&r->match.items[j]))
 				catch_all = &r->match.items[j];
 			if (count < room)

@@ -171,7 +171,8 @@ static void tell_hidden(struct snapshot_builder *b)
 	for (size_t i = 0; i < b->set->virtual_services.count; i++) {
 		const struct virtual_service *vs = b->set->virtual_services.items[i];
 
-		if (visibility_of(vs, proxy_ns, &v))
+		/* A delegate is for roots to see. */
+		if (vs->hosts.count == 0 || visibility_of(vs, proxy_ns, &v))
 			continue;
 		build_warning(b, vs->meta, vs->export_to.items[0].where,
 			      "exportTo hides it from this proxy, which is in namespace %.*s: add \"%.*s\", or "
@@ -185,5 +186,6 @@ void bind_documents(struct snapshot_builder *b)
 	name_map_init(&b->gateway_by_id, b->arena);
 	bind_gateways(b);
 	bind_services(b);
+	resolve_delegates(b);
 	tell_hidden(b);
 }

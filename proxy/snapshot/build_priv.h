@@ -2,7 +2,8 @@
  *
  * build_priv.h - what the parts of snapshot_build() share while they work.
  *
- * Order of work: gateways and their VirtualServices are bound to each other (bindings.c), servers
+ * Order of work: gateways and their VirtualServices are bound to each other (bindings.c), delegates
+ * take the place of the routes that refer to them (delegates.c), servers
  * merge into listeners (listeners.c) and become chains (chains.c), each with its virtual hosts
  * (virtual_hosts.c) or the destinations of its bytes (tcp_routes.c), and what does not fit together
  * is told (diagnostics.c).
@@ -24,9 +25,18 @@
 /* The three lists of a VirtualService; each server reads one of them (virtual-service.md 12). */
 enum route_kind { ROUTES_HTTP = 1, ROUTES_TLS = 2, ROUTES_TCP = 4 };
 
+/* An http route as it is served: the VirtualService's own, or a delegate's merged with it. */
+struct served_route {
+	const struct http_route *route;
+	const struct virtual_service *of;	/* whose namespace completes the names of its destinations */
+	const struct meta *mirror_of, *mirrors_of;	/* likewise: a delegate may have them from the root */
+};
+
 /* A VirtualService that this proxy sees. */
 struct bound_service {
 	const struct virtual_service *service;
+	LIST(struct served_route) http;	/* in place of service->http */
+	size_t http_room;
 	LIST(struct slice) hosts;	/* short names as written and completed (4.5) */
 	bool has_gateway;		/* names at least one that this proxy serves */
 	bool reaches_host;		/* at least one of its hosts is one of a server's */
@@ -58,6 +68,7 @@ struct snapshot_builder {
 	LIST(struct bound_gateway *) gateways;	/* selected ones, in order */
 	LIST(struct bound_service *) services;
 	struct name_map gateway_by_id;		/* -> struct bound_gateway */
+	struct name_map service_by_id;		/* -> struct virtual_service, seen or not */
 	struct name_map blocks;			/* -> struct route_block, by service, gateway and port */
 	struct name_map told;			/* warnings that are given once */
 };
@@ -71,6 +82,9 @@ void build_problem(struct snapshot_builder *b, enum severity severity, const str
 
 /* bindings.c: which Gateways are ours, and which VirtualServices belong to them. */
 void bind_documents(struct snapshot_builder *b);
+
+/* delegates.c: fills in the http routes of all bound services. */
+void resolve_delegates(struct snapshot_builder *b);
 
 /* listeners.c: servers into listeners and chains. False: an error was added. */
 bool build_listeners(struct snapshot_builder *b);

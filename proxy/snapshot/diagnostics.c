@@ -165,6 +165,8 @@ static void check_kinds(struct snapshot_builder *b, const struct bound_service *
 			      "requests for them get 404" : "nothing comes to it");
 		return;
 	}
+	if (s->http.count == 0)
+		has &= ~(unsigned)ROUTES_HTTP;		/* its delegates are missing, as was told */
 	for (size_t i = 0; i < COUNT_OF(route_kinds); i++)
 		if ((has & wanted & ~s->used & route_kinds[i].kind) != 0)
 			build_warning(b, vs->meta, vs->where, "all of its %s routes are for other ports or "
@@ -320,6 +322,9 @@ void diagnose(struct snapshot_builder *b)
 		check_gateway(b, b->gateways.items[i]);
 	for (size_t i = 0; i < b->services.count; i++)
 		check_service(b, b->services.items[i]);
+	for (size_t i = 0; i < b->set->virtual_services.count; i++)
+		if (b->set->virtual_services.items[i]->hosts.count == 0)
+			check_headers(b, b->set->virtual_services.items[i]);
 	check_policies(b);
 	check_port_services(b);
 }

@@ -34,7 +34,7 @@ struct assembly {
 enum { TOLD_SHARED_HOST, TOLD_CATCH_ALL, TOLD_MIRROR };	/* first_telling() */
 
 struct static_filter {
-	const struct virtual_service *service;
+	const struct bound_service *service;
 	const struct bound_gateway *gateway;
 	uint32_t number;
 };
@@ -88,21 +88,22 @@ static void add_targets(struct snapshot_builder *b, struct route *r, uint32_t nu
 }
 
 static void add_mirror(struct snapshot_builder *b, struct route *r, struct route_mirror *items,
-		       const struct destination *to, uint32_t per_million, uint32_t number)
+		       const struct destination *to, const struct meta *of, uint32_t per_million, uint32_t number)
 {
 	struct route_mirror *m = &items[r->mirror_count++];
 
-	m->cluster = service_registry_mirror_cluster(b->registry, to, r->service->meta, number, &m->cluster_name);
+	m->cluster = service_registry_mirror_cluster(b->registry, to, of, number, &m->cluster_name);
 	m->per_million = per_million;
 	r->mirrors = items;
 	if (m->cluster != NULL && m->cluster->has_policies && first_telling(b, to, m->cluster, TOLD_MIRROR))
-		build_warning(b, r->service->meta, to->where, "mirror %.*s: policies protect it, and only requests "
+		build_warning(b, of, to->where, "mirror %.*s: policies protect it, and only requests "
 			      "to itself are judged by them: it gets no copies of others",
 			      SLICE_ARG(m->cluster->host));
 }
 
-/* `mirror` and `mirrors` exclude each other. */
-static void add_mirrors(struct snapshot_builder *b, struct route *r, uint32_t number)
+/* `mirror` and `mirrors` exclude each other in one document; a delegate may get one from its root. */
+static void add_mirrors(struct snapshot_builder *b, struct route *r, const struct served_route *from,
+			uint32_t number)
 {
 	const struct http_route *source = r->source;
 	struct route_mirror *items;
@@ -111,16 +112,17 @@ static void add_mirrors(struct snapshot_builder *b, struct route *r, uint32_t nu
 		return;
 	items = arena_array(b->arena, struct route_mirror, source->mirrors.count + 1);
 	if (source->mirror != NULL)
-		add_mirror(b, r, items, source->mirror, http_route_mirror_share(source), number);
+		add_mirror(b, r, items, source->mirror, from->mirror_of, http_route_mirror_share(source), number);
 	for (size_t i = 0; i < source->mirrors.count; i++) {
 		const struct mirror *m = &source->mirrors.items[i];
 
-		add_mirror(b, r, items, &m->destination,
+		add_mirror(b, r, items, &m->destination, from->mirrors_of,
 			   m->percentage.set ? m->percentage.per_million : PER_MILLION, number);
 	}
 }
 
-static void make_forward(struct snapshot_builder *b, struct route *r, uint32_t number)
+static void make_forward(struct snapshot_builder *b, struct route *r, const struct served_route *from,
+			 uint32_t number)
 {
 	const struct retry_policy *of_mesh = b->set->proxy->mesh.default_retries;
 
@@ -128,63 +130,57 @@ static void make_forward(struct snapshot_builder *b, struct route *r, uint32_t n
 		     of_mesh != NULL ? of_mesh : &retry_policy_default;
 	r->fault = r->source->fault;
 	add_targets(b, r, number);
-	add_mirrors(b, r, number);
+	add_mirrors(b, r, from, number);
 	r->has_fault = r->fault != NULL;
 	r->has_mirrors = r->mirrors != NULL;
 }
 
-/* False: nothing that can be served: a delegate, which is dropped as one whose child is missing (13). */
-static bool route_action_of(const struct http_route *source, enum route_action *out)
+/* More than one has only what a delegate got from its root. */
+static enum route_action route_action_of(const struct http_route *source)
 {
-	if (source->direct_response != NULL)
-		*out = ROUTE_DIRECT_RESPONSE;
-	else if (source->redirect != NULL)
-		*out = ROUTE_REDIRECT;
-	else if (source->route.count != 0)
-		*out = ROUTE_FORWARD;
-	else
-		return false;
-	return true;
+	return source->redirect != NULL	       ? ROUTE_REDIRECT
+	       : source->direct_response != NULL ? ROUTE_DIRECT_RESPONSE
+						 : ROUTE_FORWARD;
 }
 
 /* Returns whether it catches everything: then nothing behind it in this VirtualService counts. */
 static bool add_route(struct snapshot_builder *b, struct route_block *block, const struct static_filter *f,
-		      const struct http_route *source, const struct http_match *m)
+		      const struct served_route *from, const struct http_match *m)
 {
-	struct route *r = &block->routes.items[block->routes.count];
+	struct route *r = &block->routes.items[block->routes.count++];
 
-	if (!route_action_of(source, &r->action))
-		return false;
-	block->routes.count++;
-	r->source = source;
-	r->service = f->service;
+	r->action = route_action_of(from->route);
+	r->source = from->route;
+	r->service = from->of;
 	r->match = m;
-	r->name = route_name(b->arena, source, m);
-	r->timeout_ms = source->timeout_ms;
+	r->name = route_name(b->arena, from->route, m);
+	r->timeout_ms = from->route->timeout_ms;
 	if (r->action == ROUTE_FORWARD)
-		make_forward(b, r, f->number);
+		make_forward(b, r, from, f->number);
 	route_compile(b->s->compiler, r);
 	return r->catch_all;
 }
 
 static bool add_items(struct snapshot_builder *b, struct route_block *block, const struct static_filter *f,
-		      const struct http_route *source)
+		      const struct served_route *from)
 {
+	const struct http_route *source = from->route;
+
 	if (source->match.count == 0)
-		return add_route(b, block, f, source, NULL);
+		return add_route(b, block, f, from, NULL);
 	for (size_t i = 0; i < source->match.count; i++)
 		if (item_applies(b, &source->match.items[i], f) &&
-		    add_route(b, block, f, source, &source->match.items[i]))
+		    add_route(b, block, f, from, &source->match.items[i]))
 			return true;
 	return false;
 }
 
-static size_t routes_at_most(const struct virtual_service *vs)
+static size_t routes_at_most(const struct bound_service *s)
 {
 	size_t count = 0;
 
-	for (size_t i = 0; i < vs->http.count; i++)
-		count += vs->http.items[i].match.count != 0 ? vs->http.items[i].match.count : 1;
+	for (size_t i = 0; i < s->http.count; i++)
+		count += s->http.items[i].route->match.count != 0 ? s->http.items[i].route->match.count : 1;
 	return count;
 }
 
@@ -286,8 +282,7 @@ static void add_server(struct assembly *x, const struct server_use *u)
 {
 	x->server = u->server;
 	for (size_t i = 0; i < u->gateway->services.count; i++) {
-		const struct static_filter f = { u->gateway->services.items[i]->service, u->gateway,
-						 u->server->number };
+		const struct static_filter f = { u->gateway->services.items[i], u->gateway, u->server->number };
 
 		x->service = u->gateway->services.items[i];
 		if (x->service->service->http.count == 0)
@@ -318,9 +313,9 @@ static void mark_intersections(struct assembly *x, const struct server_use *u)
 {
 	for (size_t i = 0; i < u->gateway->services.count; i++) {
 		const struct bound_service *s = u->gateway->services.items[i];
-		const struct static_filter f = { s->service, u->gateway, u->server->number };
+		const struct static_filter f = { s, u->gateway, u->server->number };
 
-		if (s->service->http.count != 0 && block_of(x->b, &f)->routes.count != 0)
+		if (s->http.count != 0 && block_of(x->b, &f)->routes.count != 0)
 			server_hosts_intersect(u->hosts, s->service->meta->ns, s->hosts.items, s->hosts.count,
 					       mark_domain, x);
 	}

@@ -238,6 +238,12 @@ bool http_match_is_catch_all(const struct http_match *m);
 bool gateway_refs_name(const struct gateway_ref *refs, size_t count, struct slice ns,
 		       struct slice name);
 
+/* A delegate's route below the root's route that refers to it (13): what is true of one request for both,
+ * and of the root's other fields those that the child leaves out. Parts are shared with both. False:
+ * their matches exclude each other, and there is no such route. */
+bool http_route_merge(struct arena *a, const struct http_route *root, const struct http_route *child,
+		      struct http_route *out);
+
 /* The share of requests that `mirror` gets: percentage, else percent, else all (7.10). */
 uint32_t http_route_mirror_share(const struct http_route *r);
 
