@@ -183,6 +183,21 @@ static struct slice decimal(uint64_t number, struct arena *a)
 	return slice_make(copy, count);
 }
 
+/* What a trusted proxy says of the client's scheme is the scheme (spec/virtual-service.md 6.3). */
+static void set_scheme(struct message *m, const struct edge_rules *rules, const struct edge_peer *peer)
+{
+	static const struct slice schemes[] = { { "https", 5 }, { "http", 4 } };
+	const struct header *told = headers_get(&m->headers, HEADER_X_FORWARDED_PROTO);
+
+	if (rules->trusted_proxies == 0 || told == NULL) {
+		headers_set_id(&m->headers, HEADER_X_FORWARDED_PROTO, schemes[peer->tls ? 0 : 1]);
+		return;
+	}
+	for (size_t i = 0; i < COUNT_OF(schemes); i++)
+		if (slice_eq_nocase(told->value, schemes[i]))
+			m->scheme = schemes[i];
+}
+
 static void set_forwarded(struct message *m, struct slice list, const struct edge_rules *rules,
 			  const struct edge_peer *peer)
 {
@@ -191,9 +206,7 @@ static void set_forwarded(struct message *m, struct slice list, const struct edg
 									   : peer->address;
 
 	headers_set_id(h, HEADER_X_FORWARDED_FOR, append_entry(list, own, h->arena));
-	if (rules->trusted_proxies == 0 || headers_get(h, HEADER_X_FORWARDED_PROTO) == NULL)
-		headers_set_id(h, HEADER_X_FORWARDED_PROTO,
-			       peer->tls ? SLICE("https") : SLICE("http"));
+	set_scheme(m, rules, peer);
 	if (rules->forwarded_port &&
 	    (rules->trusted_proxies == 0 || headers_get(h, HEADER_X_FORWARDED_PORT) == NULL))
 		headers_set_id(h, HEADER_X_FORWARDED_PORT, decimal(peer->local_port, h->arena));

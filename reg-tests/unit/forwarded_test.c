@@ -151,6 +151,14 @@ static void proto_and_port(void **state)
 	run(&m, "x-forwarded-proto: https\nx-forwarded-port: 443\n", trusting, plain_peer);
 	assert_true(slice_eq(headers_value(&m.headers, HEADER_X_FORWARDED_PROTO), SLICE("https")));
 	assert_true(slice_eq(headers_value(&m.headers, HEADER_X_FORWARDED_PORT), SLICE("443")));
+	assert_true(slice_eq(m.scheme, SLICE("https")));
+	run(&m, "x-forwarded-proto: HTTPS\n", trusting, plain_peer);
+	assert_true(slice_eq(m.scheme, SLICE("https")));
+	run(&m, "x-forwarded-proto: wss\n", trusting, tls);
+	assert_true(slice_eq(headers_value(&m.headers, HEADER_X_FORWARDED_PROTO), SLICE("wss")));
+	assert_false(slice_eq(m.scheme, SLICE("wss")));
+	run(&m, "x-forwarded-proto: https\n", edge, plain_peer);
+	assert_false(slice_eq(m.scheme, SLICE("https")));
 	run(&m, "", trusting, plain_peer);
 	assert_true(slice_eq(headers_value(&m.headers, HEADER_X_FORWARDED_PROTO), SLICE("http")));
 	run(&m, "", (struct edge_rules){ 0 }, plain_peer);
