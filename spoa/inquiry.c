@@ -316,13 +316,31 @@ static const char *make_check(struct inquiry *q)
 	return NULL;
 }
 
+/* Once for each load of an asker. */
+static void note_asker(struct spoa_thread *t, struct slice rev)
+{
+	char *place;
+
+	if (rev.len == 0 || rev.len >= RULES_REVISION_BYTES)
+		return;
+	for (unsigned i = 0; i < SPOA_NOTED_MAX; i++)
+		if (slice_eq(slice_of(t->noted[i]), rev))
+			return;
+	place = t->noted[t->next_noted++ % SPOA_NOTED_MAX];
+	memcpy(place, rev.at, rev.len);
+	place[rev.len] = '\0';
+	rules_note_asker(t->rules, rev);
+}
+
 static void judge(struct inquiry *q)
 {
 	struct spoa_thread *t = q->thread;
-	bool by_last = t->last_rules != NULL && !rules_are_of(t->rules, q->question.rev) &&
-		       rules_are_of(t->last_rules, q->question.rev);
+	bool is_current = rules_are_of(t->rules, q->question.rev);
+	bool by_last = t->last_rules != NULL && !is_current && rules_are_of(t->last_rules, q->question.rev);
 	const char *wrong;
 
+	if (is_current || by_last)
+		note_asker(t, q->question.rev);
 	q->rules = rules_ref(by_last ? t->last_rules : t->rules);
 	wrong = make_check(q);
 	if (wrong != NULL && strcmp(wrong, "too many headers") == 0) {
@@ -354,7 +372,7 @@ static void remember_outdated(struct spoa_thread *t, struct slice rev)
 {
 	char *place = t->outdated[t->next_outdated % SPOA_OUTDATED_MAX];
 
-	if (rev.len >= SPOA_REVISION_MAX)
+	if (rev.len >= RULES_REVISION_BYTES)
 		return;
 	memcpy(place, rev.at, rev.len);
 	place[rev.len] = '\0';
@@ -375,7 +393,7 @@ static bool may_judge(struct inquiry *q)
 	    (t->last_rules != NULL && rules_are_of(t->last_rules, rev)) || is_outdated(t, rev))
 		return true;
 	if (!q->is_parked || t->load <= q->parked_at_load ||
-	    (!t->options->same_files && !rules_know_former(t->rules, rev)))
+	    (!t->options->same_files && !rules_are_ahead_of(t->rules, rev)))
 		return false;
 	remember_outdated(t, rev);
 	return true;
@@ -396,7 +414,7 @@ static void park(struct inquiry *q)
 /* Once for a revision, however many requests come with it. */
 static void complain_of_revision(struct spoa_thread *t, struct slice rev)
 {
-	if (rev.len >= SPOA_REVISION_MAX || slice_eq(rev, slice_of(t->missed)))
+	if (rev.len >= RULES_REVISION_BYTES || slice_eq(rev, slice_of(t->missed)))
 		return;
 	memcpy(t->missed, rev.at, rev.len);
 	t->missed[rev.len] = '\0';

@@ -75,30 +75,63 @@ struct slice rules_labels(const struct rules *r, struct slice workload)
 
 /* ---- revisions ---- */
 
-static void remember_former(struct rules *r, const struct rules *last)
-{
-	size_t kept = last->former_count < RULES_REVISIONS_MAX ? last->former_count
-							       : RULES_REVISIONS_MAX - 1;
-
-	memcpy(r->former[0], last->set->rev, sizeof(r->former[0]));
-	memcpy(r->former[1], last->former[0], kept * sizeof(r->former[0]));
-	r->former_count = kept + 1;
-	if (r->former_count > RULES_REVISIONS_MAX)
-		r->former_count = RULES_REVISIONS_MAX;
-}
-
 bool rules_are_of(const struct rules *r, struct slice rev)
 {
 	return slice_eq(slice_cut(&rev, '.'), r->rev);
 }
 
-bool rules_know_former(const struct rules *r, struct slice rev)
+static void lock_askers(struct rules *r)
 {
-	rev = slice_cut(&rev, '.');
-	for (size_t i = 0; i < r->former_count; i++)
-		if (slice_eq(slice_of(r->former[i]), rev))
+	must(pthread_mutex_lock(&r->askers_lock) == 0);
+}
+
+static void unlock_askers(struct rules *r)
+{
+	must(pthread_mutex_unlock(&r->askers_lock) == 0);
+}
+
+/* The lock is held. */
+static bool has_asked(const struct rules *r, struct slice rev)
+{
+	size_t count = r->asker_count < RULES_ASKERS_MAX ? r->asker_count : RULES_ASKERS_MAX;
+
+	for (size_t i = 0; i < count; i++)
+		if (slice_eq(slice_of(r->askers[i]), rev))
 			return true;
 	return false;
+}
+
+void rules_note_asker(struct rules *r, struct slice rev)
+{
+	char *place;
+
+	if (rev.len >= RULES_REVISION_BYTES)
+		return;
+	lock_askers(r);
+	if (!has_asked(r, rev)) {
+		place = r->askers[r->asker_count++ % RULES_ASKERS_MAX];
+		memcpy(place, rev.at, rev.len);
+		place[rev.len] = '\0';
+	}
+	unlock_askers(r);
+}
+
+bool rules_are_ahead_of(struct rules *r, struct slice rev)
+{
+	bool known;
+
+	lock_askers(r);
+	known = has_asked(r, rev);
+	unlock_askers(r);
+	return known;
+}
+
+static void remember_askers(struct rules *r, struct rules *last)
+{
+	lock_askers(last);
+	memcpy(r->askers, last->askers, sizeof(r->askers));
+	r->asker_count = last->asker_count;
+	unlock_askers(last);
 }
 
 /* ---- life ---- */
@@ -141,9 +174,10 @@ struct rules *rules_create(struct resource_set *set, struct jwks_store *keys, st
 	atomic_init(&r->obj.refs, 1);
 	r->set = set;
 	r->rev = slice_of(set->rev);
+	must(pthread_mutex_init(&r->askers_lock, NULL) == 0);
 	take_inventory(r);
 	if (last != NULL)
-		remember_former(r, last);
+		remember_askers(r, last);
 	r->index = make_index(set, keys);
 	if (last != NULL)
 		policy_index_carry(r->index, last->index);
@@ -169,6 +203,7 @@ void rules_unref(struct rules **rp)
 		return;
 	policy_index_unref(&r->index);
 	resource_set_free(&r->set);
+	pthread_mutex_destroy(&r->askers_lock);
 	object_wipe(r);
 	free(r);
 }

@@ -108,6 +108,9 @@ static void replace_rules(struct spoa_thread *t, struct rules *rules)
 	rules_unref(&t->last_rules);
 	t->last_rules = t->rules;
 	t->rules = rules;
+	for (unsigned i = 0; i < SPOA_NOTED_MAX; i++)
+		if (t->noted[i][0] != '\0')
+			rules_note_asker(rules, slice_of(t->noted[i]));
 	judge_use(t->last_judge, t->last_rules->index);
 	judge_use(t->judge, t->rules->index);
 	if (event_add(&t->last_timer, &tv) != 0)

@@ -28,8 +28,8 @@
 #define SPOA_FRAGMENTS_BYTES	(256 << 10)	/* of one fragmented question */
 #define SPOA_OUTPUT_BYTES	(256 << 10)	/* unsent answers; beyond, nothing more is read */
 #define SPOA_INPUT_BYTES	(128 << 10)	/* read at a time, a thread */
-#define SPOA_REVISION_MAX	40	/* longer ones are never remembered */
 #define SPOA_OUTDATED_MAX	8	/* revisions of askers that lag behind us; a thread */
+#define SPOA_NOTED_MAX		4	/* revisions that the thread need not note again */
 #define SPOA_LAST_RULES_MS	1000	/* questions about the rules just replaced are judged by them */
 #define SPOA_HELLO_MS		5000
 #define SPOA_GOODBYE_MS		1000	/* from DISCONNECT to the close */
@@ -93,9 +93,11 @@ struct spoa_thread {
 	struct rules *last_rules;		/* a reference: replaced a moment ago; or NULL */
 	struct event last_timer;		/* lets go of them */
 	unsigned long load;			/* number of the load that said what `rules` are */
-	char outdated[SPOA_OUTDATED_MAX][SPOA_REVISION_MAX];	/* known to be no newer than `rules` */
+	char outdated[SPOA_OUTDATED_MAX][RULES_REVISION_BYTES];	/* known to be no newer than `rules` */
 	unsigned next_outdated;
-	char missed[SPOA_REVISION_MAX];		/* the last one that was complained of */
+	char noted[SPOA_NOTED_MAX][RULES_REVISION_BYTES];	/* told to rules_note_asker() */
+	unsigned next_noted;
+	char missed[RULES_REVISION_BYTES];		/* the last one that was complained of */
 	struct spoa_connection_list connections, to_flush, dead;
 	struct inquiry_list spare, parked;	/* parked: for a revision not loaded yet */
 	size_t spare_count;

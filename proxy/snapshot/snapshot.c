@@ -4,6 +4,7 @@
 #include "proxy/snapshot/build_priv.h"
 
 #include <stdlib.h>
+#include <sys/random.h>
 
 #include "proxy/snapshot/services_priv.h"
 #include "sallyport/resource/authorization_policy.h"
@@ -69,6 +70,16 @@ static bool build(struct snapshot *s, const struct resource_set *set, struct pro
 	return ps->errors == errors;
 }
 
+/* Tells this process's loads from those of the one before: an agent remembers them. */
+static unsigned process_mark(void)
+{
+	static unsigned mark;
+
+	if (mark == 0 && getrandom(&mark, sizeof(mark), 0) != (ssize_t)sizeof(mark))
+		fatal("getrandom: no randomness for a revision");
+	return mark;
+}
+
 struct snapshot *snapshot_build(struct resource_set *set, uint64_t serial, struct problems *ps)
 {
 	struct snapshot *s = calloc(1, sizeof(*s));
@@ -79,7 +90,8 @@ struct snapshot *snapshot_build(struct resource_set *set, uint64_t serial, struc
 	atomic_init(&s->obj.refs, 1);
 	s->serial = serial;
 	memcpy(s->rev, set->rev, sizeof(s->rev));
-	snprintf(s->rev_of_load, sizeof(s->rev_of_load), "%s.%llu", s->rev, (unsigned long long)serial);
+	snprintf(s->rev_of_load, sizeof(s->rev_of_load), "%s.%x-%llu", s->rev, process_mark(),
+		 (unsigned long long)serial);
 	s->arena = arena_create(0);
 	s->compiler = route_compiler_create(s->arena);
 	if (!build(s, set, ps)) {

@@ -106,7 +106,7 @@ struct snapshot {
 	struct object obj;
 	uint64_t serial;			/* counts loads, shown by the admin socket */
 	char rev[17];				/* configuration revision, same as the agent's */
-	char rev_of_load[40];			/* "rev.serial": what the agent is asked by */
+	char rev_of_load[40];			/* "rev.process-serial": what the agent is asked by */
 	struct resource_set *resources;		/* owned */
 	struct arena *arena;			/* owned */
 	const struct proxy_settings *settings;	/* the Proxy document's, or defaults; in resources */

@@ -714,6 +714,7 @@ static void the_last_revision_has_its_own_rules_for_a_moment(void **state)
 	struct check_request q = question("/open");
 	char first[40], again[40];
 	int fd = greet(d, 16380);
+	struct ack a;
 
 	(void)state;
 	q.rev = revision(d->rules, first, sizeof(first), ".1");
@@ -741,6 +742,19 @@ static void the_last_revision_has_its_own_rules_for_a_moment(void **state)
 	assert_true(is_silent(fd, 50));
 	desk_reload(d, policies);
 	expect_ack(fd, 9, true);
+
+	/* So it is refused when a load brings what we have had all along, though its documents were ours once. */
+	desk_reload(d, NOTHING);
+	assert_true(is_silent(fd, SPOA_LAST_RULES_MS + 100));
+	again[strlen(again) - 1] = '4';
+	q.rev = slice_of(again);
+	q.deadline_ms = 200;
+	ask(fd, 11, &q);
+	assert_true(is_silent(fd, 50));
+	desk_reload(d, NOTHING);
+	hear_ack(fd, &a);
+	assert_int_equal(a.stream, 11);
+	assert_true(!a.reply.allow && slice_eq(a.reply.reason, SLICE("error")));
 	close(fd);
 	desk_close(d);
 }
