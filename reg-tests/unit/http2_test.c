@@ -716,14 +716,18 @@ static void test_remote_reset(void **state)
 {
 	static struct rig rig;
 	struct rig *r = open_rig(&rig);
-	static const uint8_t cancel[4] = { 0, 0, 0, 8 };
+	static const uint8_t cancel[4] = { 0, 0, 0, 8 }, refused[4] = { 0, 0, 0, 7 };
 
 	(void)state;
 	r->quiet = true;
 	headers(r, 1, true, FIELDS(GET));
 	frame(r, NGHTTP2_RST_STREAM, 0, 1, cancel, 4);
-	assert_string_equal(events(r), "0 GET http a.example /x\n0 reset remote reset http2.remote_reset\n");
-	assert_int_equal(r->idle, 1);
+	headers(r, 3, true, FIELDS(GET));
+	frame(r, NGHTTP2_RST_STREAM, 0, 3, refused, 4);
+	assert_string_equal(events(r), "0 GET http a.example /x\n0 reset remote reset http2.remote_reset\n"
+				       "1 GET http a.example /x\n"
+				       "1 reset remote refused stream reset http2.remote_refuse\n");
+	assert_int_equal(r->idle, 2);
 	assert_false(r->closed);
 	close_rig(r);
 }
