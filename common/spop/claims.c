@@ -7,8 +7,6 @@
 #include "sallyport/spop.h"
 #include "sallyport/strict_json.h"
 
-const struct claim_set claims_assumed;
-
 /* ---- keys ---- */
 
 struct slice claim_key(struct arena *a, const struct slice *names, size_t count)
@@ -89,7 +87,7 @@ const struct claims_asked *claims_asked_create(struct arena *a, const struct sli
 
 const struct claim_value *claim_set_find(const struct claim_set *set, struct slice key)
 {
-	if (set == NULL || set->asked == NULL)
+	if (set == NULL)
 		return NULL;
 	for (size_t i = 0; i < set->asked->keys.count; i++)
 		if (slice_eq(set->asked->keys.items[i], key))

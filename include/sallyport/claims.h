@@ -46,13 +46,9 @@ struct claim_value {
 
 /* What a token says, claim by claim. */
 struct claim_set {
-	const struct claims_asked *asked;	/* NULL in claims_assumed */
+	const struct claims_asked *asked;
 	struct claim_value *values;		/* one for each of its keys */
 };
-
-/* Stands for a token that fulfils every condition on claims, withoutHeaders too: it tells whether a
- * route is to be had for some token. */
-extern const struct claim_set claims_assumed;
 
 /* NULL: the token says nothing of it, or it was not asked for. */
 const struct claim_value *claim_set_find(const struct claim_set *set, struct slice key);

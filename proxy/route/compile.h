@@ -19,6 +19,16 @@ struct route_compiler *route_compiler_create(struct arena *a);
 /* Gives the expressions back and clears the caller's pointer; *cp may be NULL already. */
 void route_compiler_free(struct route_compiler **cp);
 
+/* What of a request the gateway's verdict may change before the route is chosen again. */
+struct verdict_reach {
+	bool claims, query;				/* tells claims; takes parameters out of the query */
+	bool (*header)(const void *arg, struct slice name);	/* sets, changes or removes it; in lower case */
+	bool (*param)(const void *arg, struct slice name);
+	const void *arg;
+};
+/* For all routes that are compiled from now on; without it verdicts change nothing. */
+void route_compiler_expect(struct route_compiler *c, const struct verdict_reach *reach);
+
 /* Fills in matcher, rewrite_regex, cors and catch_all of a route whose other members are set. */
 void route_compile(struct route_compiler *c, struct route *r);
 

@@ -61,8 +61,6 @@ static enum regex_result test_claim(const struct condition *c, const struct clai
 	const struct claim_value *v = claim_set_find(set, c->name);
 	bool gave_up = false;
 
-	if (set == &claims_assumed)
-		return REGEX_YES;
 	if (v == NULL)
 		return c->inverted ? REGEX_YES : REGEX_NO;
 	if (c->value.kind == MATCH_PRESENT)
@@ -79,6 +77,8 @@ static enum regex_result test_claim(const struct condition *c, const struct clai
 
 static enum regex_result test(const struct condition *c, const struct request_view *v)
 {
+	if (c->unsettled && v->in->for_some_verdict)
+		return REGEX_YES;
 	if (c->subject == SUBJECT_CLAIM)
 		return test_claim(c, v->in->claims);
 	return string_matcher_judge(&c->value, look_at(c, v), c->inverted);

@@ -23,6 +23,7 @@ struct condition {
 	enum subject subject;
 	enum header_id id;		/* SUBJECT_HEADER */
 	bool inverted;			/* withoutHeaders */
+	bool unsettled;			/* the verdict may change what it looks at */
 	struct slice name;		/* of the header or parameter; a claim's key (claims.h) */
 	struct string_matcher value;
 };
@@ -31,6 +32,7 @@ struct route_match {
 	struct condition *uri;		/* NULL: any path; not among the others */
 	LIST(struct condition) others;	/* expressions last: they cost most */
 	bool claims;			/* some of the others look at claims */
+	bool unsettled;			/* some of the others are */
 };
 
 /* The request, taken apart once for all routes that are tried. */

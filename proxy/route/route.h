@@ -83,6 +83,7 @@ struct route_input {
 	const struct message *request;
 	struct arena *arena;			/* for joined header lines */
 	const struct claim_set *claims;		/* of the verified token; NULL: no token, all are absent */
+	bool for_some_verdict;			/* what the verdict may change is as the route wants it */
 	bool *undecided;			/* set where no route is chosen because an expression reached its
 						 * limit: such a request is refused. NULL: nobody asks */
 };
@@ -93,8 +94,9 @@ const struct route *virtual_host_match(const struct virtual_host *vh, const stru
 
 /* The claims that its routes look at; NULL: none of them does. */
 const struct claims_asked *virtual_host_claims(const struct virtual_host *vh);
-/* Is it for claims of the token to say which route it is? To be asked before they are known. */
-bool virtual_host_depends_on_claims(const struct virtual_host *vh, const struct route_input *in);
+/* May the verdict change which route it is: by what the token claims, or by header fields and parameters
+ * that it sets or takes away? To be asked before it is known. */
+bool virtual_host_depends_on_verdict(const struct virtual_host *vh, const struct route_input *in);
 
 /* For explain and show: every route in order; `why` gets the first reason it does not hold. */
 size_t virtual_host_routes(const struct virtual_host *vh, const struct route *const **routes);

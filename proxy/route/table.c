@@ -23,6 +23,7 @@ struct route_list {
 	uint32_t count;
 	const struct path_index *index;		/* NULL: few routes */
 	const struct claims_asked *claims;	/* NULL: no route looks at any */
+	bool unsettled;				/* some route looks at what the verdict may change */
 	const struct route_block *const *blocks;	/* what it was made of */
 	size_t block_count;
 };
@@ -59,6 +60,7 @@ struct route_compiler {
 	struct made_set rewrites;	/* http_rewrite -> regex */
 	struct made_set cors;		/* cors_policy -> cors */
 	struct made_set lists;		/* blocks -> route_list */
+	struct verdict_reach reach;
 };
 
 struct route_compiler *route_compiler_create(struct arena *a)
@@ -151,13 +153,40 @@ static void made_put(struct made_set *s, struct made *place, uint64_t hash, cons
 	s->used++;
 }
 
+void route_compiler_expect(struct route_compiler *c, const struct verdict_reach *reach)
+{
+	c->reach = *reach;
+}
+
+static bool is_unsettled(const struct verdict_reach *r, const struct condition *c)
+{
+	switch (c->subject) {
+	case SUBJECT_CLAIM:	return r->claims;
+	case SUBJECT_TARGET:	return r->query;
+	case SUBJECT_HEADER:	return r->header != NULL && r->header(r->arg, c->name);
+	case SUBJECT_QUERY:	return r->param != NULL && r->param(r->arg, c->name);
+	default:		return false;
+	}
+}
+
+static struct route_match *make_match(struct route_compiler *c, const struct http_match *source)
+{
+	struct route_match *m = route_match_create(c->arena, source);
+
+	for (size_t i = 0; i < m->others.count; i++) {
+		m->others.items[i].unsettled = is_unsettled(&c->reach, &m->others.items[i]);
+		m->unsettled |= m->others.items[i].unsettled;
+	}
+	return m;
+}
+
 static const struct route_match *compiled_match(struct route_compiler *c, const struct http_match *m)
 {
 	uint64_t hash = hash_bytes(&m, sizeof(m));
 	struct made *place = made_find(&c->matches, hash, m, same_address);
 
 	if (place->result == NULL)
-		made_put(&c->matches, place, hash, m, route_match_create(c->arena, m));
+		made_put(&c->matches, place, hash, m, make_match(c, m));
 	return place->result;
 }
 
@@ -340,6 +369,8 @@ static struct route_list *make_list(struct route_compiler *c, const struct virtu
 			}
 	l->index = make_index(c, l);
 	l->claims = claims_of(c, l);
+	for (uint32_t i = 0; i < l->count; i++)
+		l->unsettled |= l->items[i]->matcher != NULL && l->items[i]->matcher->unsettled;
 	return l;
 }
 
@@ -503,12 +534,12 @@ const struct claims_asked *virtual_host_claims(const struct virtual_host *vh)
 	return vh->routes.claims;
 }
 
-bool virtual_host_depends_on_claims(const struct virtual_host *vh, const struct route_input *in)
+bool virtual_host_depends_on_verdict(const struct virtual_host *vh, const struct route_input *in)
 {
-	const struct route_input for_some_token = { in->request, in->arena, &claims_assumed, NULL };
-	const struct route *r = vh->routes.claims != NULL ? virtual_host_match(vh, &for_some_token) : NULL;
+	const struct route_input for_some = { .request = in->request, .arena = in->arena, .for_some_verdict = true };
+	const struct route *r = vh->routes.unsettled ? virtual_host_match(vh, &for_some) : NULL;
 
-	return r != NULL && r->matcher != NULL && r->matcher->claims;
+	return r != NULL && r->matcher != NULL && r->matcher->unsettled;
 }
 
 const struct route_target *route_draw(const struct route *r, uint64_t random)

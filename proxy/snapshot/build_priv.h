@@ -86,6 +86,9 @@ void bind_documents(struct snapshot_builder *b);
 /* delegates.c: fills in the http routes of all bound services. */
 void resolve_delegates(struct snapshot_builder *b);
 
+/* verdict_reach.c: tells the compiler of routes what the gateway's policies may change of requests. */
+void expect_verdicts(struct snapshot_builder *b);
+
 /* listeners.c: servers into listeners and chains. False: an error was added. */
 bool build_listeners(struct snapshot_builder *b);
 

@@ -62,6 +62,7 @@ static bool build(struct snapshot *s, const struct resource_set *set, struct pro
 	name_map_init(&b.told, b.arena);
 	describe_gateway(s, set);
 	b.registry = service_registry_build(set, b.arena, ps);
+	expect_verdicts(&b);
 	bind_documents(&b);
 	if (!build_listeners(&b))
 		return false;

@@ -11,14 +11,14 @@ static const struct claims_asked *asked_claims(const struct judging *j)
 	return host != NULL && j->snapshot->gateway_verifies_tokens ? virtual_host_claims(host) : NULL;
 }
 
-/* The route is not known before the claims are: then the gateway's policies judge alone, and nobody is
+/* The verdict may lead to another route: then the gateway's policies judge alone first, and nobody is
  * refused by those of a destination that the request never goes to. */
-static bool awaits_claims(const struct judging *j)
+static bool awaits_route(const struct judging *j)
 {
 	const struct route_input in = { .request = j->request, .arena = j->arena };
 
-	return j->claims == NULL && asked_claims(j) != NULL && !j->choice.to_https &&
-	       virtual_host_depends_on_claims(j->choice.host, &in);
+	return j->checks == 0 && j->snapshot->gateway_has_policies && j->choice.host != NULL && !j->choice.to_https &&
+	       virtual_host_depends_on_verdict(j->choice.host, &in);
 }
 
 /* Whose policies have to be asked as well. */
@@ -111,9 +111,11 @@ void judging_describe(struct judging *j, struct check_request *q)
 	q->gateway = j->choice.chain->gateway;
 	q->rev = slice_of(snapshot->rev_of_load);
 	q->request_id = headers_value(&m->headers, HEADER_X_REQUEST_ID);
-	j->checks++;
-	j->checked_cluster = awaits_claims(j) ? NULL : reached_cluster(j->choice.target);
+	j->checked_cluster = reached_cluster(j->choice.target);
+	if (j->checked_cluster != NULL && awaits_route(j))
+		j->checked_cluster = NULL;
 	j->checked_route = j->choice.route;
+	j->checks++;
 	if (asked_claims(j) != NULL)
 		q->claims_of = asked_claims(j)->wire;
 	describe_remote(j, q);

@@ -169,6 +169,10 @@ struct need_row {
 	bool depends;
 };
 
+#define TIER	"- match: [{uri: {prefix: /a}, headers: {X-Tier: {exact: gold}}}]\n  " TO("v1") "\n"
+#define QUERY	"- match: [{uri: {prefix: /a}, queryParams: {token: {}}}]\n  " TO("v1") "\n"
+#define TARGET	"- match: [{headers: {\":path\": {prefix: \"/a?x\"}}}]\n  " TO("v1") "\n"
+
 /* Only what some token could change is worth asking for first. */
 static const struct need_row needs[] = {
 	{ GUARDED OPEN, "GET /a/x", true },
@@ -178,22 +182,46 @@ static const struct need_row needs[] = {
 	{ "- match: [{uri: {prefix: /}, method: {exact: GET}}]\n  " TO("v2") "\n" GUARDED, "GET /a", false },
 	{ "- match: [{uri: {prefix: /}, method: {exact: GET}}]\n  " TO("v2") "\n" GUARDED, "PUT /a", true },
 	{ WITHOUT(".a", "{}") "- " TO("v3") "\n", "GET /", true },
+	{ TIER OPEN, "GET /a", true },
+	{ TIER OPEN, "GET /b", false },
+	{ "- match: [{headers: {other: {}}}]\n  " TO("v1") "\n" OPEN, "GET /", false },
+	{ QUERY OPEN, "GET /a", true },
+	{ "- match: [{queryParams: {other: {}}}]\n  " TO("v1") "\n" OPEN, "GET /", false },
+	{ TARGET OPEN, "GET /a?x", true },
 };
 
-static void dependence_on_claims_is_seen_before(void **state)
+static bool is_tier(const void *arg, struct slice name)
 {
+	(void)arg;
+	return slice_eq(name, SLICE("x-tier"));
+}
+
+static bool is_token_param(const void *arg, struct slice name)
+{
+	(void)arg;
+	return slice_eq(name, SLICE("token"));
+}
+
+static void dependence_on_the_verdict_is_seen_before(void **state)
+{
+	static const struct verdict_reach all = { .claims = true, .query = true, .header = is_tier, .param = is_token_param };
+
 	(void)state;
-	for (size_t i = 0; i < COUNT_OF(needs); i++) {
+	for (size_t i = 0; i < 2 * COUNT_OF(needs); i++) {
+		const struct need_row *row = &needs[i / 2];
 		struct route_case c;
 		struct route_input in;
 		const struct virtual_host *vh;
 
-		route_case_open(&c, needs[i].http);
+		/* Where verdicts change nothing, nothing depends on them. */
+		route_case_reach = i % 2 == 0 ? &all : NULL;
+		route_case_open(&c, row->http);
+		route_case_reach = NULL;
 		vh = route_table_find(c.table, SLICE("a.com"));
-		in = (struct route_input){ .request = route_case_request(&c, needs[i].line, NULL), .arena = c.arena };
-		if (virtual_host_depends_on_claims(vh, &in) != needs[i].depends)
-			fail_msg("%s of %s", needs[i].line, needs[i].http);
-		assert_true((virtual_host_claims(vh) == NULL) == (strstr(needs[i].http, "claims") == NULL));
+		in = (struct route_input){ .request = route_case_request(&c, row->line, NULL), .arena = c.arena };
+		if (virtual_host_depends_on_verdict(vh, &in) != (row->depends && i % 2 == 0))
+			fail_msg("%s of %s", row->line, row->http);
+		assert_true((virtual_host_claims(vh) == NULL) == (strstr(row->http, "claims") == NULL));
 		route_case_close(&c);
 	}
 }
@@ -262,7 +290,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_match),
 		cmocka_unit_test(explaining_names_the_claim),
-		cmocka_unit_test(dependence_on_claims_is_seen_before),
+		cmocka_unit_test(dependence_on_the_verdict_is_seen_before),
 		cmocka_unit_test(only_what_is_asked_travels),
 		cmocka_unit_test(what_is_malformed_is_refused),
 	};

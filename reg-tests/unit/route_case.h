@@ -18,6 +18,9 @@ struct route_case {
 	struct arena *arena;		/* of requests */
 };
 
+/* What verdicts change, for the cases that are opened from now on; NULL: nothing. */
+static const struct verdict_reach *route_case_reach;
+
 static void *route_case_decode(struct decoder *d, const struct node *spec, const struct meta *meta)
 {
 	return virtual_service_decode(d, spec, meta);
@@ -71,6 +74,8 @@ static inline void route_case_open(struct route_case *c, const char *http)
 	text_fini(&spec);
 	c->arena = arena_create(0);
 	c->compiler = route_compiler_create(c->doc.arena);
+	if (route_case_reach != NULL)
+		route_compiler_expect(c->compiler, route_case_reach);
 	vs = c->doc.object;
 	for (size_t i = 0; i < vs->http.count; i++)
 		count += vs->http.items[i].match.count + 1;

@@ -593,6 +593,71 @@ static void a_failed_build_says_why(void **state)
 	unload(&l);
 }
 
+#define SEC(kind, ns, spec) \
+	"apiVersion: security.istio.io/v1\nkind: " kind "\nmetadata: {name: p, namespace: " ns "}\nspec: {" spec "}\n---\n"
+#define AUTHN(ns, rule)	SEC("RequestAuthentication", ns, "jwtRules: [{issuer: i, jwks: '{\"keys\":[]}'" rule "}]")
+#define CUSTOM(ns, provider)	SEC("AuthorizationPolicy", ns, "action: CUSTOM, provider: {name: " provider "}, rules: [{}]")
+#define PROVIDERS PROXY("labels: {istio: ingressgateway}, mesh: {extensionProviders: [" \
+	"{name: web, envoyExtAuthzHttp: {service: authz.example.com, port: 80, headersToUpstreamOnAllow: [x-user, \"x-p-*\"]}}, " \
+	"{name: grpc, envoyExtAuthzGrpc: {service: authz.example.com, port: 80}}]}")
+
+struct verdict_row {
+	const char *documents, *match;
+	bool depends;
+};
+
+/* What the gateway's own policies may change of a request; those of others say nothing of routes. */
+static const struct verdict_row verdict_rows[] = {
+	{ AUTHN("istio-system", ", outputClaimToHeaders: [{header: X-Tier, claim: tier}]"), "headers: {x-tier: {exact: a}}", true },
+	{ AUTHN("istio-system", ", outputClaimToHeaders: [{header: X-Tier, claim: tier}]"), "headers: {x-other: {exact: a}}", false },
+	{ AUTHN("elsewhere", ", outputClaimToHeaders: [{header: X-Tier, claim: tier}]"), "headers: {x-tier: {exact: a}}", false },
+	{ AUTHN("istio-system", ", outputPayloadToHeader: x-payload"), "withoutHeaders: {x-payload: {}}", true },
+	{ AUTHN("istio-system", ""), "withoutHeaders: {Authorization: {}}", true },
+	{ AUTHN("istio-system", ", forwardOriginalToken: true"), "withoutHeaders: {Authorization: {}}", false },
+	{ AUTHN("istio-system", ", fromHeaders: [{name: X-Token}]"), "headers: {x-token: {}}", true },
+	{ AUTHN("istio-system", ", fromHeaders: [{name: X-Token}]"), "headers: {authorization: {}}", false },
+	{ AUTHN("istio-system", ""), "queryParams: {access_token: {}}", true },
+	{ AUTHN("istio-system", ""), "queryParams: {other: {}}", false },
+	{ AUTHN("istio-system", ""), "headers: {\":path\": {prefix: /}}", true },
+	{ AUTHN("istio-system", ", fromHeaders: [{name: X-Token}]"), "headers: {\":path\": {prefix: /}}", false },
+	{ AUTHN("istio-system", ", fromParams: [t]"), "queryParams: {t: {}}", true },
+	{ AUTHN("istio-system", ", fromCookies: [t]"), "headers: {cookie: {}}", false },
+	{ AUTHN("istio-system", ""), "headers: {\"@request.auth.claims.sub\": {}}", true },
+	{ AUTHN("elsewhere", ""), "headers: {\"@request.auth.claims.sub\": {}}", false },
+	{ CUSTOM("istio-system", "web"), "headers: {X-User: {exact: a}}", true },
+	{ CUSTOM("istio-system", "web"), "headers: {x-p-1: {exact: a}}", true },
+	{ CUSTOM("istio-system", "web"), "headers: {x-q: {exact: a}}", false },
+	{ CUSTOM("istio-system", "grpc"), "headers: {x-q: {exact: a}}", true },
+	{ CUSTOM("elsewhere", "grpc"), "headers: {x-q: {exact: a}}", false },
+	{ CUSTOM("istio-system", "grpc"), "method: {exact: GET}", false },
+	{ "", "headers: {x-q: {exact: a}}", false },
+};
+
+static void what_verdicts_may_change_is_known(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(verdict_rows); i++) {
+		const struct verdict_row *row = &verdict_rows[i];
+		struct route_input in;
+		struct loaded l;
+		struct text t;
+
+		text_init(&t);
+		text_printf(&t, "%s%s" BASE GW_ANY "apiVersion: networking.istio.io/v1\nkind: VirtualService\n"
+			    "metadata: {name: v, namespace: default}\nspec:\n  hosts: [a.com]\n  gateways: [gw]\n  http:\n"
+			    "  - match: [{%s}]\n    route: [{destination: {host: b.local}}]\n" TO("b"),
+			    PROVIDERS, row->documents, row->match);
+		load(&l, t.at);
+		assert_non_null(l.s);
+		in = (struct route_input){ .request = request(&l, "a.com", "/"), .arena = l.arena };
+		if (virtual_host_depends_on_verdict(route_table_find(listener(&l, 80)->plain->routes, SLICE("a.com")), &in) !=
+		    row->depends)
+			fail_msg("%s with %s", row->match, row->documents);
+		unload(&l);
+		text_fini(&t);
+	}
+}
+
 /* A host asks for all of its claims at once, which needs room in a question. */
 static void claims_of_a_host_are_bounded(void **state)
 {
@@ -787,6 +852,7 @@ int main(void)
 		cmocka_unit_test(shares_are_drawn_as_written),
 		cmocka_unit_test(references_keep_a_snapshot),
 		cmocka_unit_test(a_failed_build_says_why),
+		cmocka_unit_test(what_verdicts_may_change_is_known),
 		cmocka_unit_test(claims_of_a_host_are_bounded),
 		cmocka_unit_test(hosts_in_common_are_those_of_the_definition),
 		cmocka_unit_test(size_is_shown),
