@@ -290,6 +290,14 @@ static bool is_header_value(struct slice s)
 	return s.len > 0;
 }
 
+/* A claim beyond 2^63 makes the parser read all numbers of its token as real ones. */
+static struct slice number_text(struct arena *arena, double number)
+{
+	bool counts = number >= 0 && number < 0x1p64 && number == (double)(uint64_t)number;
+
+	return slice_of(arena_printf(arena, counts ? "%.0f" : "%f", number));
+}
+
 /* Absent: has no form as a header's value (8.2). */
 static struct slice claim_text(struct arena *arena, const json_t *value)
 {
@@ -303,9 +311,9 @@ static struct slice claim_text(struct arena *arena, const json_t *value)
 		number = json_integer_value(value);
 		if (number >= 0)
 			return slice_of(arena_printf(arena, "%" JSON_INTEGER_FORMAT, number));
-		return slice_of(arena_printf(arena, "%f", (double)number));
+		return number_text(arena, (double)number);
 	case JSON_REAL:
-		return slice_of(arena_printf(arena, "%f", json_real_value(value)));
+		return number_text(arena, json_real_value(value));
 	case JSON_TRUE:
 		return SLICE("true");
 	case JSON_FALSE:
@@ -315,13 +323,14 @@ static struct slice claim_text(struct arena *arena, const json_t *value)
 	}
 }
 
-static void add_claim(const struct provider *p, const struct claim_to_header *c,
-		      const struct token *t, struct changes *out)
+static void add_claim(const struct provider *p, size_t n, const struct token *t, struct changes *out)
 {
+	const struct claim_to_header *c = &p->rule->output_claim_to_headers.items[n];
 	const json_t *value = claim_find(t->claims, c->claim);
 	struct slice text = claim_text(out->arena, value);
 
-	if (json_is_object(value) || json_is_array(value))
+	if ((json_is_object(value) || json_is_array(value)) &&
+	    !atomic_exchange_explicit(&p->claim_told[n], true, memory_order_relaxed))
 		log_warn("authn", "issuer %.*s: claim %.*s is a list or an object and is not copied to "
 			 "header %.*s", SLICE_ARG(p->rule->issuer), SLICE_ARG(c->claim),
 			 SLICE_ARG(c->header));
@@ -345,7 +354,7 @@ void authn_changes(const struct authn *a, const struct request *r, struct change
 		changes_add_header(out, rule->output_payload_to_header,
 				   arena_slice(out->arena, a->token->payload));
 	for (size_t i = 0; i < rule->output_claim_to_headers.count; i++)
-		add_claim(a->provider, &rule->output_claim_to_headers.items[i], a->token, out);
+		add_claim(a->provider, i, a->token, out);
 }
 
 /* Refusals (7.1) */

@@ -428,6 +428,7 @@ static void places_compile(struct arena *arena, const struct jwt_rule *doc, stru
 static void provider_compile(struct arena *arena, const struct jwt_rule *doc, struct provider *p)
 {
 	p->rule = doc;
+	p->claim_told = arena_array(arena, atomic_bool, doc->output_claim_to_headers.count);
 	places_compile(arena, doc, p);
 	p->audience_count = doc->audiences.count;
 	p->audiences = arena_array(arena, struct slice, doc->audiences.count);

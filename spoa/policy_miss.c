@@ -3,6 +3,9 @@
  * policy_miss.c - why a rule did not hold, and which of several came nearest: what the operator reads
  * beside a refusal (spec/README.md D9). Runs after a refusal and for explain only. */
 #include "spoa/policy_priv.h"
+#include "spoa/rule_filter.h"
+
+_Static_assert(RULE_FILTER_FOUND_MAX <= POLICY_NEAREST_MAX, "what is found is looked at");
 
 /* How far a rule is from holding. */
 struct distance {
@@ -88,25 +91,51 @@ static bool can_hold(const struct policy *p, const struct rule *rule, const stru
 	return rule->never.at == NULL && !rule_is_skipped(p, rule, r);
 }
 
+/* What the search has come to. */
+struct search {
+	const struct request *r;
+	struct match nearest;		/* policy NULL: nothing was looked at */
+	struct distance best;
+	bool able;			/* that rule could hold for some request of this kind */
+	unsigned looked;
+};
+
+static void look_at(struct search *s, const struct policy *p, size_t number)
+{
+	const struct rule *rule = &p->rules[number];
+	struct distance d = distance_of(rule, s->r);
+	bool able = can_hold(p, rule, s->r);
+
+	s->looked++;
+	if (s->nearest.policy != NULL && (able == s->able ? !is_nearer(&d, &s->best) : s->able))
+		return;
+	s->nearest = (struct match){ p, number };
+	s->best = d;
+	s->able = able;
+}
+
+/* Those whose hosts and paths the request can meet. */
+static void look_at_filtered(struct search *s, const struct rule_filter *x)
+{
+	uint32_t found[RULE_FILTER_FOUND_MAX];
+	size_t count = rule_filter_find(x, s->r->authority, s->r->path, found);
+
+	for (size_t i = 0; count != SIZE_MAX && i < count; i++) {
+		struct rule_ref at = rule_filter_at(x, found[i]);
+
+		look_at(s, at.policy, at.rule);
+	}
+}
+
+/* A refusal may be what somebody wants to have many of: so many rules are looked at and no more. */
 struct match policies_nearest(const struct policy_list *list, const struct request *r)
 {
-	struct match nearest = { NULL, 0 };
-	struct distance best = { 0 }, d;
-	bool able = false;
+	struct search s = { .r = r };
 
-	for (size_t i = 0; i < list->count; i++) {
-		const struct policy *p = list->items[i];
-
-		for (size_t n = 0; n < p->rule_count; n++) {
-			bool may = can_hold(p, &p->rules[n], r);
-
-			d = distance_of(&p->rules[n], r);
-			if (nearest.policy != NULL && (may == able ? !is_nearer(&d, &best) : able))
-				continue;
-			nearest = (struct match){ p, n };
-			best = d;
-			able = may;
-		}
-	}
-	return nearest;
+	if (list->filter != NULL && r->check->proto == CHECK_HTTP)
+		look_at_filtered(&s, list->filter);
+	for (size_t i = 0; i < list->count; i++)
+		for (size_t n = 0; n < list->items[i]->rule_count && s.looked < POLICY_NEAREST_MAX; n++)
+			look_at(&s, list->items[i], n);
+	return s.nearest;
 }

@@ -21,6 +21,7 @@
 #define KIND_POLICY_INDEX	KIND('P', 'I', 'D', 'X')
 
 #define PEER_ID_BYTES_MAX	2048u	/* of SPIFFE; longer ones match nothing */
+#define POLICY_NEAREST_MAX	64u	/* rules that are compared for the reason of a refusal */
 
 /* Values */
 
@@ -135,6 +136,7 @@ struct provider {
 	size_t place_count;
 	struct slice *audiences;
 	size_t audience_count;
+	atomic_bool *claim_told;	/* one an outputClaimToHeaders: that it is no text was logged */
 };
 
 struct authentication {
@@ -251,7 +253,8 @@ bool rule_holds(const struct policy *p, const struct rule *rule, const struct re
 /* `requestPrincipals did not match`, of a rule that does not hold; in the check's arena or static. */
 struct slice rule_miss(const struct policy *p, const struct rule *rule, const struct request *r);
 /* The rule that came nearest where none of the list held: its operations fit, then the fewest
- * conditions failed, then it stands first. policy NULL: the list has no rules at all. */
+ * conditions failed, then it stands first. Of long lists POLICY_NEAREST_MAX rules are compared: those
+ * whose hosts and paths the request can meet, then the first. policy NULL: the list has no rules. */
 struct match policies_nearest(const struct policy_list *list, const struct request *r);
 
 /* For tests. */

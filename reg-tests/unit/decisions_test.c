@@ -216,6 +216,8 @@ static const char *lines_at(const struct node *n, const char *key)
 	return all;
 }
 
+static const char *last_claims;
+
 /* `iss`, `sub` and `claims` make a token where tokens usually are. */
 static const char *with_bearer(const struct node *n, const char *headers)
 {
@@ -225,11 +227,11 @@ static const char *with_bearer(const struct node *n, const char *headers)
 
 	if (iss.at == NULL)
 		return headers;
-	token = make_token(keys[0], "ES256", NULL,
-			   arena_printf(arena, "{\"iss\":\"%.*s\"%s%.*s%s%s%s}", SLICE_ARG(iss),
-					sub.at != NULL ? ",\"sub\":\"" : "", SLICE_ARG(sub),
-					sub.at != NULL ? "\"" : "", claims != NULL ? "," : "",
-					claims != NULL ? claims : ""));
+	last_claims = arena_printf(arena, "{\"iss\":\"%.*s\"%s%.*s%s%s%s}", SLICE_ARG(iss),
+				   sub.at != NULL ? ",\"sub\":\"" : "", SLICE_ARG(sub),
+				   sub.at != NULL ? "\"" : "", claims != NULL ? "," : "",
+				   claims != NULL ? claims : "");
+	token = make_token(keys[0], "ES256", NULL, last_claims);
 	all = arena_printf(arena, "%s%sauthorization: Bearer %s", headers != NULL ? headers : "",
 			   headers != NULL ? "\n" : "", token);
 	free(token);
@@ -350,6 +352,34 @@ static void check_reasoning(struct world *w, const struct node *n, const struct 
 		    SLICE_ARG(also->why));
 }
 
+/* Claims that are only said to be verified come to the same as a token that is. */
+static void check_assumed(struct world *w, const struct node *n, const struct check *c, const struct verdict *v)
+{
+	struct check_header *rest = arena_array(arena, struct check_header, c->header_count);
+	struct slice text = slice_of(last_claims);
+	struct token *token;
+	struct check also = *c;
+	const struct verdict *got;
+
+	if (!node_has(n, "iss"))
+		return;
+	also.headers = rest;
+	also.header_count = 0;
+	for (size_t i = 0; i < c->header_count; i++)
+		if (!slice_eq(c->headers[i].name, SLICE("authorization")))
+			rest[also.header_count++] = c->headers[i];
+	must(token_of_claims(text, &token) == JWT_OK);
+	also.assumed = token;
+	got = reasoning_of(w->index, w->tokens, &also)->verdict;
+	if (got->status != v->status || !slice_eq(got->why, v->why) || !slice_eq(got->principal, v->principal) ||
+	    !slice_eq(got->policy, v->policy) || !slice_eq(got->claims, v->claims)) {
+		failures++;
+		print_error("%s:%u: the claims alone come to %u \"%.*s\"\n", n->where.file, n->where.line,
+			    got->status, SLICE_ARG(got->why));
+	}
+	token_unref(&token);
+}
+
 static void decide(struct world *w, const struct node *n)
 {
 	static const char *const known[] = {
@@ -375,6 +405,7 @@ static void decide(struct world *w, const struct node *n)
 	v = world_judge(w, c);
 	check_verdict(n, v);
 	check_reasoning(w, n, c, v);
+	check_assumed(w, n, c, v);
 }
 
 /* ---- documents that are refused ---- */
@@ -477,10 +508,34 @@ static void test_cases(void **state)
 	assert_true(cases >= CASES_LEAST);
 }
 
+/* Of many rules those are compared that the request could have met. */
+static void test_nearest_of_many(void **state)
+{
+	const struct ask ask = { .path = "/p150" }, strange = { .path = "/q" };
+	const struct verdict *v;
+	struct text rules;
+	struct world w;
+
+	(void)state;
+	text_init(&rules);
+	for (unsigned i = 0; i < 200; i++)
+		text_printf(&rules, "%s{from: [{source: {principals: [x]}}], to: [{operation: {paths: [/p%u]}}]}",
+			    i > 0 ? ", " : "", i);
+	world_open(&w, NULL, arena_printf(arena, POLICY("foo", "p", "{rules: [%s]}"), rules.at));
+	text_fini(&rules);
+	v = world_ask(&w, arena, &ask);
+	assert_int_equal(v->status, 403);
+	assert_true(slice_eq(v->why, SLICE("foo/p#rule 150: principals did not match")));
+	v = world_ask(&w, arena, &strange);
+	assert_true(slice_eq(v->why, SLICE("foo/p#rule 0: principals did not match")));
+	world_close(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_nearest_of_many),
 	};
 
 	return cmocka_run_group_tests(tests, make_keys, free_keys);
