@@ -9,6 +9,7 @@
 #ifndef SALLYPORT_PROXY_ADMIN_EXPLAIN_H
 #define SALLYPORT_PROXY_ADMIN_EXPLAIN_H
 
+#include "proxy/admin/put_json.h"
 #include "proxy/stream/explain.h"
 #include "sallyport/admin_socket.h"
 #include "sallyport/text.h"
@@ -19,10 +20,14 @@
 /* What may follow `explain`, for usage texts. */
 extern const char explain_usage[];
 
+/* Who asks a running proxy has to have a token that its agent verifies. */
+#define EXPLAIN_AT_DESK_ONLY	"--claims and --jwks are for the desk: name documents with -f"
+
 /* What sallyctl is told beside the question. */
 struct explain_desk {
 	LIST(const char *) files;	/* of documents; none: a running proxy is asked */
 	const char *socket;		/* NULL: the default */
+	const char *jwks;		/* file with the keys that jwksUri would bring; NULL: none */
 	bool json, help;
 };
 
@@ -38,9 +43,19 @@ size_t explain_split(struct slice line, struct arena *a, struct slice **words);
 /* The question as such a line, each word behind a blank: it is read back as the same question. */
 void explain_write(const struct explain_question *q, struct text *line);
 
-void explain_add_text(const struct explained *e, bool live, struct text *out);
+/* What who judged the request can say beyond its verdict; in JSON the value of the member `doors`. */
+struct explain_more {
+	void (*text)(const void *arg, struct text *out);
+	void (*json)(const void *arg, struct put_json *j);
+	const void *arg;
+};
+
+/* `more` may be NULL. */
+void explain_add_text(const struct explained *e, bool live, const struct explain_more *more, struct text *out);
 /* One object on one line. */
-void explain_add_json(const struct explained *e, bool live, struct text *out);
+void explain_add_json(const struct explained *e, bool live, const struct explain_more *more, struct text *out);
+/* A line of it; whatever documents and clients write stays on it. */
+void explain_say(struct text *out, const char *label, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* The address of an endpoint as documents give it; `out` has room for EXPLAIN_ADDRESS_MAX. */
 #define EXPLAIN_ADDRESS_MAX	320u

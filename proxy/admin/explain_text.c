@@ -7,9 +7,7 @@
 
 #define LABEL_COLUMNS	15
 
-/* One line; whatever documents and clients write stays on it. */
-__attribute__((format(printf, 3, 4)))
-static void say(struct text *out, const char *label, const char *fmt, ...)
+void explain_say(struct text *out, const char *label, const char *fmt, ...)
 {
 	char line[4096];
 	va_list args;
@@ -32,20 +30,20 @@ static void say_connection(const struct explained *e, struct text *out)
 	const struct chain *c = e->chain;
 
 	if (l == NULL) {
-		say(out, "Listener", "none: the connection is refused");
+		explain_say(out, "Listener", "none: the connection is refused");
 		return;
 	}
-	say(out, "Listener", "%.*s, bound to %s", SLICE_ARG(l->name), l->bind.key);
+	explain_say(out, "Listener", "%.*s, bound to %s", SLICE_ARG(l->name), l->bind.key);
 	if (e->sni.at != NULL)
-		say(out, "SNI", "%.*s", SLICE_ARG(e->sni));
+		explain_say(out, "SNI", "%.*s", SLICE_ARG(e->sni));
 	if (c == NULL)
 		return;
-	say(out, "Gateway", "%.*s, port %u (%s:%u)", SLICE_ARG(c->gateway), c->server_port, c->where.file,
+	explain_say(out, "Gateway", "%.*s, port %u (%s:%u)", SLICE_ARG(c->gateway), c->server_port, c->where.file,
 	    c->where.line);
-	say(out, "Server", "%.*s: %s, TLS %s", SLICE_ARG(c->name), c->kind == CHAIN_HTTP ? "HTTP" : "TCP",
+	explain_say(out, "Server", "%.*s: %s, TLS %s", SLICE_ARG(c->name), c->kind == CHAIN_HTTP ? "HTTP" : "TCP",
 	    chain_mode(c));
 	if (e->choice.chain != NULL && e->choice.chain != c)
-		say(out, "Served by", "%.*s of Gateway %.*s (%s:%u): same certificate, same demands on clients",
+		explain_say(out, "Served by", "%.*s of Gateway %.*s (%s:%u): same certificate, same demands on clients",
 		    SLICE_ARG(e->choice.chain->name), SLICE_ARG(e->choice.chain->gateway),
 		    e->choice.chain->where.file, e->choice.chain->where.line);
 }
@@ -57,27 +55,27 @@ static void say_routes(const struct explained *e, struct text *out)
 	if (e->request == NULL)
 		return;
 	if (vh == NULL)
-		say(out, "Virtual host", "none for %.*s", SLICE_ARG(e->request->authority));
+		explain_say(out, "Virtual host", "none for %.*s", SLICE_ARG(e->request->authority));
 	else
-		say(out, "Virtual host", "%.*s, %zu routes%s", SLICE_ARG(virtual_host_domain(vh)),
+		explain_say(out, "Virtual host", "%.*s, %zu routes%s", SLICE_ARG(virtual_host_domain(vh)),
 		    e->routes_total, virtual_host_requires_tls(vh) ? ", https required" : "");
 	for (size_t i = 0; i < e->routes.count; i++) {
 		const struct explained_route *r = &e->routes.items[i];
 		struct where w = explain_where(r->route);
 
-		say(out, i == 0 ? "Routes" : "", "%u %.*s %.*s/%.*s (%s:%u): %s", r->route->index,
+		explain_say(out, i == 0 ? "Routes" : "", "%u %.*s %.*s/%.*s (%s:%u): %s", r->route->index,
 		    SLICE_ARG(r->route->name.len > 0 ? r->route->name : SLICE("-")),
 		    SLICE_ARG(r->route->service->meta->ns), SLICE_ARG(r->route->service->meta->name), w.file,
 		    w.line, r->held ? "holds" : r->why);
 	}
 	if (e->routes.count < e->routes_tried)
-		say(out, "", "... of %zu that were tried", e->routes_tried);
+		explain_say(out, "", "... of %zu that were tried", e->routes_tried);
 }
 
 static void say_headers(const struct headers *h, struct text *out)
 {
 	for (const struct header *f = headers_begin(h); f != NULL; f = headers_next(h, f))
-		say(out, "", "%.*s: %.*s", SLICE_ARG(f->name), SLICE_ARG(f->value));
+		explain_say(out, "", "%.*s: %.*s", SLICE_ARG(f->name), SLICE_ARG(f->value));
 }
 
 static void say_outcome(const struct explained *e, struct text *out)
@@ -86,16 +84,16 @@ static void say_outcome(const struct explained *e, struct text *out)
 
 	response_flags_text(e->flags, flags);
 	if (e->status == 0)
-		say(out, "Outcome", "%s", explained_end_name(e->end));
+		explain_say(out, "Outcome", "%s", explained_end_name(e->end));
 	else
-		say(out, "Outcome", "%s: %u %s%s%s", explained_end_name(e->end), e->status, e->details,
+		explain_say(out, "Outcome", "%s: %u %s%s%s", explained_end_name(e->end), e->status, e->details,
 		    e->flags != 0 ? ", " : "", e->flags != 0 ? flags : "");
 	if (e->response == NULL)
 		return;
-	say(out, "Response", "%u %.*s", e->response->status, SLICE_ARG(status_reason(e->response->status)));
+	explain_say(out, "Response", "%u %.*s", e->response->status, SLICE_ARG(status_reason(e->response->status)));
 	say_headers(&e->response->headers, out);
 	if (e->body.len > 0)
-		say(out, "Body", "%zu bytes: %.*s", e->body.len, (int)(e->body.len < 200 ? e->body.len : 200),
+		explain_say(out, "Body", "%zu bytes: %.*s", e->body.len, (int)(e->body.len < 200 ? e->body.len : 200),
 		    e->body.at);
 }
 
@@ -109,7 +107,7 @@ struct endpoints_visit {
 static void say_endpoint(struct endpoints_visit *v, struct slice address, const char *state, uint32_t weight)
 {
 	if (v->count++ < EXPLAIN_ENDPOINTS_MAX)
-		say(v->out, "Endpoint", "%.*s %s, weight %u", SLICE_ARG(address), state, weight);
+		explain_say(v->out, "Endpoint", "%.*s %s, weight %u", SLICE_ARG(address), state, weight);
 }
 
 static void visit_endpoint(void *arg, const struct endpoint *e)
@@ -129,9 +127,9 @@ static void say_endpoints(const struct cluster *c, bool live, struct text *out)
 			     c->endpoints.items[i].healthy ? "as declared" : "UNHEALTHY",
 			     c->endpoints.items[i].weight);
 	if (v.count == 0)
-		say(out, "Endpoint", "none");
+		explain_say(out, "Endpoint", "none");
 	else if (v.count > EXPLAIN_ENDPOINTS_MAX)
-		say(out, "", "... of %zu", v.count);
+		explain_say(out, "", "... of %zu", v.count);
 }
 
 static void say_targets(const struct explained *e, bool live, struct text *out)
@@ -140,17 +138,17 @@ static void say_targets(const struct explained *e, bool live, struct text *out)
 		const struct explained_target *t = &e->targets.items[i];
 
 		if (t->cluster == NULL) {
-			say(out, "Cluster", "%.*s, weight %u of %llu: there is none", SLICE_ARG(t->cluster_name),
+			explain_say(out, "Cluster", "%.*s, weight %u of %llu: there is none", SLICE_ARG(t->cluster_name),
 			    t->weight, (unsigned long long)e->weight_sum);
 			continue;
 		}
-		say(out, "Cluster", "%.*s, weight %u of %llu (%s:%u)", SLICE_ARG(t->cluster_name), t->weight,
+		explain_say(out, "Cluster", "%.*s, weight %u of %llu (%s:%u)", SLICE_ARG(t->cluster_name), t->weight,
 		    (unsigned long long)e->weight_sum, t->cluster->where.file, t->cluster->where.line);
 		say_endpoints(t->cluster, live, out);
 		if (t->upstream == NULL)
 			continue;
-		say(out, "Upstream", "%.*s %.*s", SLICE_ARG(t->upstream->method), SLICE_ARG(t->upstream->path));
-		say(out, "", "host: %.*s", SLICE_ARG(t->upstream->authority));
+		explain_say(out, "Upstream", "%.*s %.*s", SLICE_ARG(t->upstream->method), SLICE_ARG(t->upstream->path));
+		explain_say(out, "", "host: %.*s", SLICE_ARG(t->upstream->authority));
 		say_headers(&t->upstream->headers, out);
 	}
 }
@@ -169,23 +167,23 @@ static void say_actions(const struct explained *e, struct text *out)
 	if (r == NULL || r->action != ROUTE_FORWARD)
 		return;
 	if (r->timeout_ms > 0)
-		say(out, "Timeout", "%lld ms", (long long)r->timeout_ms);
+		explain_say(out, "Timeout", "%lld ms", (long long)r->timeout_ms);
 	p = r->retries;
-	say(out, "Retries", "%u on %s", p->attempts, explain_retry_on(p, on));
+	explain_say(out, "Retries", "%u on %s", p->attempts, explain_retry_on(p, on));
 	if (p->per_try_timeout_ms > 0)
-		say(out, "", "each within %lld ms", (long long)p->per_try_timeout_ms);
+		explain_say(out, "", "each within %lld ms", (long long)p->per_try_timeout_ms);
 	if (r->fault != NULL && r->fault->delay_ms > 0)
-		say(out, "Fault", "%g %% wait for %lld ms", percent(r->fault->delay_per_million),
+		explain_say(out, "Fault", "%g %% wait for %lld ms", percent(r->fault->delay_per_million),
 		    (long long)r->fault->delay_ms);
 	if (r->fault != NULL && r->fault->abort != ABORT_NONE)
-		say(out, "Fault", "%g %% end with %s status %u", percent(r->fault->abort_per_million),
+		explain_say(out, "Fault", "%g %% end with %s status %u", percent(r->fault->abort_per_million),
 		    r->fault->abort == ABORT_GRPC ? "gRPC" : "HTTP", r->fault->abort_status);
 	for (uint32_t i = 0; i < r->mirror_count; i++)
-		say(out, "Mirror", "%g %% to %.*s%s", percent(r->mirrors[i].per_million),
+		explain_say(out, "Mirror", "%g %% to %.*s%s", percent(r->mirrors[i].per_million),
 		    SLICE_ARG(r->mirrors[i].cluster_name),
 		    r->mirrors[i].cluster == NULL ? ": there is none" : "");
 	if (r->has_cors)
-		say(out, "CORS", "origin %.*s", SLICE_ARG(e->choice.cors_origin.at != NULL ?
+		explain_say(out, "CORS", "origin %.*s", SLICE_ARG(e->choice.cors_origin.at != NULL ?
 			e->choice.cors_origin : SLICE("absent, or not allowed")));
 }
 
@@ -194,7 +192,7 @@ static void say_policies(const struct explained *e, struct text *out)
 	for (size_t i = 0; i < e->policies.count; i++) {
 		const struct explained_policy *p = &e->policies.items[i];
 
-		say(out, "Policy", "%s %.*s/%.*s%s%s%s, at the %s (%s:%u)", p->meta->kind,
+		explain_say(out, "Policy", "%s %.*s/%.*s%s%s%s, at the %s (%s:%u)", p->meta->kind,
 		    SLICE_ARG(p->meta->ns), SLICE_ARG(p->meta->name), p->action[0] != '\0' ? " " : "",
 		    p->action, p->dry_run ? ", on trial" : "",
 		    !p->at_destination ? "gateway" : p->at_gateway ? "gateway and the destination" : "destination",
@@ -202,10 +200,27 @@ static void say_policies(const struct explained *e, struct text *out)
 	}
 }
 
-void explain_add_text(const struct explained *e, bool live, struct text *out)
+static void say_verdict(const struct explained_verdict *v, struct text *out)
+{
+	struct slice by = v->why.len > 0 ? v->why : v->policy;
+
+	if (!v->asked)
+		return;
+	if (v->outcome == AUTHZ_FAILED)
+		explain_say(out, "Verdict", "none: %s", v->cause);
+	else
+		explain_say(out, "Verdict", "%s%s%.*s", v->outcome == AUTHZ_ALLOWED ? "allowed" : "denied",
+		    by.len > 0 ? ": " : "", SLICE_ARG(by));
+	if (v->principal.len > 0)
+		explain_say(out, "", "principal %.*s", SLICE_ARG(v->principal));
+	if (v->shadow.len > 0)
+		explain_say(out, "", "on trial: %.*s", SLICE_ARG(v->shadow));
+}
+
+void explain_add_text(const struct explained *e, bool live, const struct explain_more *more, struct text *out)
 {
 	if (e->request != NULL)
-		say(out, "Request", "%.*s %.*s://%.*s%.*s", SLICE_ARG(e->request->method),
+		explain_say(out, "Request", "%.*s %.*s://%.*s%.*s", SLICE_ARG(e->request->method),
 		    SLICE_ARG(e->request->scheme), SLICE_ARG(e->request->authority),
 		    SLICE_ARG(e->request->path));
 	say_connection(e, out);
@@ -214,6 +229,9 @@ void explain_add_text(const struct explained *e, bool live, struct text *out)
 	say_actions(e, out);
 	say_targets(e, live, out);
 	say_policies(e, out);
+	say_verdict(&e->verdict, out);
+	if (more != NULL)
+		more->text(more->arg, out);
 	for (size_t i = 0; i < e->hints.count; i++)
-		say(out, "Hint", "%s", e->hints.items[i]);
+		explain_say(out, "Hint", "%s", e->hints.items[i]);
 }

@@ -16,6 +16,8 @@ const char explain_usage[] =
 	"      --body-bytes N      the same by its length\n"
 	"      --http2             the client speaks HTTP/2\n"
 	"      --client-ip ADDRESS who asks (default: " EXPLAIN_CLIENT_DEFAULT ")\n"
+	"      --token JWT         authorization: Bearer JWT\n"
+	"      --claims JSON       of a token that was verified (with -f)\n"
 	"      --sni NAME          the server name in the TLS hello; '' for none\n"
 	"      --connect-to A:PORT the address and port that is bound, not the URL's\n"
 	"      --port PORT         the same without an address\n"
@@ -94,6 +96,22 @@ static bool take_client(struct parsing *p, struct slice value)
 	return ip_parse(value, &ip) || wrong(p, "--client-ip: an address, not '%.*s'", SLICE_ARG(value));
 }
 
+static bool take_claims(struct parsing *p, struct slice value)
+{
+	p->q->claims = value;
+	return true;
+}
+
+/* As curl would send it. */
+static bool take_token(struct parsing *p, struct slice value)
+{
+	const struct explain_header h = { SLICE("authorization"),
+					  slice_of(arena_printf(p->arena, "Bearer %.*s", SLICE_ARG(value))) };
+
+	p->q->headers.items[p->q->headers.count++] = h;
+	return true;
+}
+
 static bool take_sni(struct parsing *p, struct slice value)
 {
 	p->q->sni_set = true;
@@ -144,6 +162,12 @@ static bool take_file(struct parsing *p, struct slice value)
 	return true;
 }
 
+static bool take_jwks(struct parsing *p, struct slice value)
+{
+	p->desk->jwks = arena_text(p->arena, value);
+	return true;
+}
+
 static bool take_socket(struct parsing *p, struct slice value)
 {
 	p->desk->socket = arena_text(p->arena, value);
@@ -175,6 +199,8 @@ static const struct word_option {
 	{ '\0', false, "body-bytes", take_body_bytes },
 	{ '\0', true, "http2", take_http2 },
 	{ '\0', false, "client-ip", take_client },
+	{ '\0', false, "token", take_token },
+	{ '\0', false, "claims", take_claims },
 	{ '\0', false, "sni", take_sni },
 	{ '\0', false, "connect-to", take_address },
 	{ '\0', false, "port", take_port },
@@ -182,6 +208,7 @@ static const struct word_option {
 }, desk_options[] = {
 	{ 'f', false, "file", take_file },
 	{ 's', false, "socket", take_socket },
+	{ '\0', false, "jwks", take_jwks },
 	{ 'o', false, "output", take_output },
 	{ 'h', true, "help", take_help },
 };
@@ -300,6 +327,8 @@ enum outcome explain_parse(const struct slice *words, size_t count, struct arena
 		return OK;
 	if (sound && p.url.at == NULL)
 		sound = wrong(&p, "which URL?");
+	if (sound && desk != NULL && desk->files.count == 0 && (q->claims.at != NULL || desk->jwks != NULL))
+		sound = wrong(&p, EXPLAIN_AT_DESK_ONLY);
 	return sound && take_url(&p) ? OK : FAILED;
 }
 
@@ -368,6 +397,7 @@ void explain_write(const struct explain_question *q, struct text *line)
 	write_option("--body-bytes", q->has_body ? slice_of(number) : NO_SLICE, line);
 	if (q->http2)
 		text_add(line, SLICE(" --http2"));
+	write_option("--claims", q->claims, line);
 	write_option("--client-ip", q->client, line);
 	write_option("--sni", q->sni_set ? q->sni : NO_SLICE, line);
 	write_option("--connect-to", q->address, line);

@@ -464,6 +464,7 @@ static void free_all(struct proxy *p)
 	struct bound *b;
 
 	admin_socket_close(&p->admin);
+	authz_client_free(&p->asker);
 	for (unsigned i = 0; i < p->worker_count; i++)
 		server_free(&p->servers[i]);
 	supervisor_stop(&p->agent);

@@ -42,6 +42,7 @@ struct proxy {
 	TAILQ_HEAD(, bound) bound;
 	struct supervisor *agent;	/* owned; NULL where an address is configured or none is needed */
 	char agent_address[AUTHZ_NAME_BYTES];	/* "unix:…" of `agent`; "": none runs */
+	struct authz_client *asker;	/* owned; asks for who explains; NULL: nobody did yet */
 	struct access_log *log;		/* owned; NULL: off */
 	struct admin_socket *admin;	/* owned */
 	uint64_t serial;		/* loads that succeeded */

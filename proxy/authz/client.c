@@ -12,9 +12,6 @@
 
 #include "sallyport/clock.h"
 
-#define UNAVAILABLE_STATUS	503
-#define TOO_LARGE_STATUS	431
-#define DENIED_STATUS		403	/* where the agent names none that a denial can have */
 
 #define CAUSE_TEXT(name, text)	text,
 static const char *const cause_texts[] = { AUTHZ_CAUSES(CAUSE_TEXT) };
@@ -156,17 +153,7 @@ static void blame_agent(struct authz_check *k, enum authz_cause cause)
 
 static void fail(struct authz_check *k, enum authz_cause cause)
 {
-	bool too_large = cause == AUTHZ_CAUSE_TOO_LARGE;
-	struct authz_verdict v = {
-		.outcome = AUTHZ_FAILED,
-		.cause = cause,
-		.status = too_large ? TOO_LARGE_STATUS : UNAVAILABLE_STATUS,
-		.reply = {
-			.body = too_large ? SLICE("request too large to be authorized")
-					  : SLICE("authorization service unavailable"),
-			.content_type = SLICE("text/plain"),
-		},
-	};
+	const struct authz_verdict v = authz_verdict_failed(cause);
 
 	count_add(&k->client->counters.failed[cause], 1);
 	blame_agent(k, cause);
@@ -214,16 +201,6 @@ void client_lost(struct authz_check *k)
 
 /* ---- answers ---- */
 
-static void deny(struct authz_check *k, struct authz_verdict *v)
-{
-	v->outcome = AUTHZ_DENIED;
-	v->status = v->reply.status > 200 && v->reply.status < 600 ? v->reply.status : DENIED_STATUS;
-	if (v->reply.content_type.at == NULL)
-		v->reply.content_type = SLICE("text/plain");
-	count_add(&k->client->counters.denied, 1);
-	finish(k, v);
-}
-
 static bool is_other_ready(const struct authz_check *k)
 {
 	struct authz_agent *a;
@@ -248,21 +225,17 @@ static void undecided(struct authz_check *k)
 
 void client_answered(struct authz_check *k, struct slice payload)
 {
-	struct authz_verdict v = { .cause = AUTHZ_CAUSE_NONE };
+	const struct authz_verdict v = authz_verdict_read(payload);
+	struct authz_counters *counters = &k->client->counters;
 
-	if (check_reply_read(payload, &v.reply) != OK) {
-		fail(k, AUTHZ_CAUSE_MALFORMED);
-	} else if (v.reply.allow) {
+	if (v.outcome != AUTHZ_FAILED) {
 		authz_agent_answered(k->connection->agent);
-		v.outcome = AUTHZ_ALLOWED;
-		v.status = 200;
-		count_add(&k->client->counters.allowed, 1);
+		count_add(v.outcome == AUTHZ_ALLOWED ? &counters->allowed : &counters->denied, 1);
 		finish(k, &v);
-	} else if (slice_eq(v.reply.reason, SLICE("error"))) {
+	} else if (v.cause == AUTHZ_CAUSE_AGENT_ERROR) {
 		undecided(k);
 	} else {
-		authz_agent_answered(k->connection->agent);
-		deny(k, &v);
+		fail(k, v.cause);
 	}
 }
 

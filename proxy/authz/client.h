@@ -75,6 +75,10 @@ struct authz_verdict {
 	struct check_reply reply;
 };
 
+/* What an answer means, the payload of its frame; and what its absence means. */
+struct authz_verdict authz_verdict_read(struct slice payload);
+struct authz_verdict authz_verdict_failed(enum authz_cause cause);
+
 typedef void authz_on_verdict(void *owner, const struct authz_verdict *verdict);
 
 /* Connections are opened at once. Fails (NULL, logged) on an address that cannot be parsed. */

@@ -3,10 +3,15 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "proxy/admin/explain.h"
 #include "proxy/ctl/ask.h"
+#include "proxy/ctl/desk_judge.h"
+#include "proxy/ctl/explain_doors.h"
 #include "sallyport/log.h"
+#include "spoa/jwk.h"
 
 static void print_usage(FILE *to)
 {
@@ -16,6 +21,7 @@ static void print_usage(FILE *to)
 		"\n"
 		"  -f, --file PATH         documents, as sallyport reads them\n"
 		"  -s, --socket PATH       of a running proxy, where there is no -f\n"
+		"      --jwks FILE         with -f: the keys that jwksUri would bring\n"
 		"  -o, --output FORM       text (default) or json\n"
 		"%s", explain_usage);
 }
@@ -31,6 +37,9 @@ static int misuse(const char *why)
 
 struct explain_documents {
 	struct snapshot *snapshot;
+	struct desk_judge *judge;	/* NULL: nobody had to be judged yet */
+	struct text jwks;
+	int copy;			/* of the documents, for the judge */
 };
 
 struct explain_documents *explain_documents_open(const char *const *files, size_t count, const char *command)
@@ -40,8 +49,11 @@ struct explain_documents *explain_documents_open(const char *const *files, size_
 	struct problems ps;
 
 	must(d != NULL);
+	text_init(&d->jwks);
 	problems_init(&ps);
-	set = resource_set_load(files, count, &ps);
+	d->copy = memfd_create("sallyctl documents", MFD_CLOEXEC);
+	must(d->copy >= 0);
+	set = resource_set_load_and_copy(files, count, d->copy, &ps);
 	if (ps.errors == 0)
 		d->snapshot = snapshot_build(set, 1, &ps);
 	if (d->snapshot == NULL) {
@@ -55,6 +67,22 @@ struct explain_documents *explain_documents_open(const char *const *files, size_
 	return d;
 }
 
+bool explain_documents_keys(struct explain_documents *d, const char *jwks, const char *command)
+{
+	char bytes[8192];
+	FILE *f = fopen(jwks, "re");
+	size_t n;
+
+	while (f != NULL && d->jwks.len <= JWKS_DOCUMENT_BYTES_MAX && (n = fread(bytes, 1, sizeof(bytes), f)) > 0)
+		text_add(&d->jwks, slice_make(bytes, n));
+	if (f != NULL)
+		fclose(f);
+	if (f != NULL && d->jwks.len > 0 && d->jwks.len <= JWKS_DOCUMENT_BYTES_MAX)
+		return true;
+	fprintf(stderr, "sallyctl: %s: %s: no key set that can be read\n", command, jwks);
+	return false;
+}
+
 void explain_documents_close(struct explain_documents **dp)
 {
 	struct explain_documents *d = *dp;
@@ -62,17 +90,38 @@ void explain_documents_close(struct explain_documents **dp)
 	*dp = NULL;
 	if (d == NULL)
 		return;
+	desk_judge_free(&d->judge);
+	text_fini(&d->jwks);
+	close(d->copy);
 	if (d->snapshot != NULL)
 		snapshot_unref(&d->snapshot);
 	free(d);
 }
 
+static struct desk_judge *judge_of(struct explain_documents *d)
+{
+	if (d->judge == NULL)
+		d->judge = desk_judge_create(d->copy, d->jwks.len > 0 ? text_slice(&d->jwks) : NO_SLICE);
+	return d->judge;
+}
+
 void explain_documents_ask(struct explain_documents *d, const struct explain_question *q, bool json,
 			   struct arena *a, struct text *out)
 {
-	const struct explain_ground ground = { .live = false };
+	const struct explain_ground ground = { .live = false, .judged = true };
+	struct explaining *e = explain_begin(d->snapshot, q, &ground, a);
+	const struct reasoning *reasoning = NULL;
+	const struct check_request *asked;
+	struct explain_more more;
 
-	(json ? explain_add_json : explain_add_text)(explain(d->snapshot, q, &ground, a), false, out);
+	while ((asked = explain_asks(e)) != NULL) {
+		struct authz_verdict v;
+
+		reasoning = desk_judge_ask(judge_of(d), asked, q->claims, a, &v);
+		explain_answer(e, &v);
+	}
+	more = explain_doors(reasoning);
+	(json ? explain_add_json : explain_add_text)(explain_result(e), false, &more, out);
 }
 
 static int explain_at_desk(const struct explain_question *q, const struct explain_desk *desk, struct arena *a)
@@ -82,6 +131,10 @@ static int explain_at_desk(const struct explain_question *q, const struct explai
 
 	if (d == NULL)
 		return EXIT_COMMAND_FAILED;
+	if (desk->jwks != NULL && !explain_documents_keys(d, desk->jwks, "explain")) {
+		explain_documents_close(&d);
+		return EXIT_COMMAND_FAILED;
+	}
 	text_init(&out);
 	explain_documents_ask(d, q, desk->json, a, &out);
 	fputs(out.at, stdout);

@@ -15,6 +15,9 @@ struct explain_documents;
 
 /* NULL: they have errors, which were printed as those of `command`. */
 struct explain_documents *explain_documents_open(const char *const *files, size_t count, const char *command);
+/* Tokens are verified by the keys of this file where documents name keys by a URL. False: it cannot be read,
+ * which was told. */
+bool explain_documents_keys(struct explain_documents *d, const char *jwks, const char *command);
 /* Clears the caller's pointer; *dp may be NULL already. */
 void explain_documents_close(struct explain_documents **dp);
 void explain_documents_ask(struct explain_documents *d, const struct explain_question *q, bool json,

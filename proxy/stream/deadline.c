@@ -97,11 +97,11 @@ void stream_tell_deadline(struct stream *s)
 
 int64_t deadline_of_first_ms(const struct route *r, const struct message *m)
 {
-	const struct retry_policy *p = r->source->retries;
-	int64_t left = r->timeout_ms > 0 ? r->timeout_ms : INT64_MAX, of_client;
+	int64_t left = r->timeout_ms > 0 ? r->timeout_ms : INT64_MAX, of_try = r->retries->per_try_timeout_ms;
+	int64_t of_client;
 
-	if (p != NULL && p->per_try_timeout_ms > 0 && p->per_try_timeout_ms < left)
-		left = p->per_try_timeout_ms;
+	if (of_try > 0 && of_try < left)
+		left = of_try;
 	of_client = grpc_is_request(m) ? grpc_timeout_ms(headers_value(&m->headers, HEADER_GRPC_TIMEOUT)) : 0;
 	return of_client > 0 && of_client < left ? of_client : left;
 }

@@ -109,7 +109,7 @@ static struct local_reply to_https(const struct choice *c, const struct snapshot
 		.location = https_redirect_location(m, l->bound_port, https, l->mapped, a) };
 }
 
-enum decision decide(const struct choice *c, const struct snapshot *s, const struct message *m,
+enum decided decide(const struct choice *c, const struct snapshot *s, const struct message *m,
 		     struct arena *a, struct local_reply *reply)
 {
 	if (c->to_https) {

@@ -70,14 +70,14 @@ bool decide_preflight(const struct choice *c, const struct proxy_settings *setti
 /* WebSocket is the one protocol that is served. False: *refusal is the answer. */
 bool decide_upgrade(const struct message *m, struct local_reply *refusal);
 
-enum decision {
+enum decided {
 	DECISION_FORWARD,	/* to choice.target; anything else is a reply of ours */
 	DECISION_TO_HTTPS, DECISION_NOT_FOUND, DECISION_MISDIRECTED,
 	DECISION_REDIRECT, DECISION_DIRECT_RESPONSE, DECISION_NO_CLUSTER, DECISION_REGEX_LIMIT,
 };
 
 /* What is done once policies have let it through; *reply is set unless it is forwarded. */
-enum decision decide(const struct choice *c, const struct snapshot *s, const struct message *m,
+enum decided decide(const struct choice *c, const struct snapshot *s, const struct message *m,
 		     struct arena *a, struct local_reply *reply);
 
 /* Onto the head of a response of c->route, after its operations. `r`: it is ours; NULL: it is the upstream's

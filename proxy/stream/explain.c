@@ -62,7 +62,7 @@ static bool vouch(struct explaining *e, struct local_reply *refusal)
 		.loopback = is_loopback(client_address(e)), .tls = e->out->chain->tls,
 	};
 
-	return decide_client(e->request, e->out->snapshot->settings, e->ground->own_address, &peer,
+	return decide_client(e->request, e->out->snapshot->settings, e->ground.own_address, &peer,
 			     not_drawn, e->arena, &e->x, refusal);
 }
 
@@ -79,6 +79,7 @@ static void try_routes(struct explaining *e, const struct route_input *in)
 	out->routes_tried = out->choice.route != NULL ? out->choice.route->index + 1 : count;
 	room = out->routes_tried < EXPLAIN_ROUTES_MAX ? out->routes_tried : EXPLAIN_ROUTES_MAX;
 	out->routes.items = arena_array(e->arena, struct explained_route, room);
+	out->routes.count = 0;
 	/* Where there are too many the one that held is told all the same. */
 	for (size_t i = 0; i < room; i++) {
 		const struct route *r = i + 1 < room ? routes[i] : routes[out->routes_tried - 1];
@@ -152,9 +153,9 @@ static bool has_endpoint(const struct explaining *e, const struct cluster *c)
 
 	if (c->balance == BALANCE_PASSTHROUGH)
 		return false;
-	if (e->ground->live)
+	if (e->ground.live)
 		cluster_visit_endpoints(c, count_healthy, &healthy);
-	for (size_t i = 0; !e->ground->live && i < c->endpoints.count; i++)
+	for (size_t i = 0; !e->ground.live && i < c->endpoints.count; i++)
 		healthy += c->endpoints.items[i].healthy;
 	return healthy > 0;
 }
@@ -175,6 +176,7 @@ static void answer(struct explaining *e, enum explained_end end, const struct lo
 	e->x.response_code = m->status;
 	e->x.local_reply_body = r->body;
 	e->x.response = m;
+	judging_set_headers(e->judging.response_set, m, e->arena);
 	if (!r->plain && out->choice.route != NULL) {
 		route_apply_response(out->choice.route, out->choice.target, m, &e->x, e->arena);
 		cors_apply(&out->choice, out->snapshot->settings, m, r);
@@ -187,7 +189,7 @@ static void answer(struct explaining *e, enum explained_end end, const struct lo
 	out->flags = r->flags;
 }
 
-static enum explained_end end_of(enum decision how)
+static enum explained_end end_of(enum decided how)
 {
 	switch (how) {
 	case DECISION_TO_HTTPS:		return EXPLAINED_TO_HTTPS;
@@ -213,7 +215,7 @@ static void act(struct explaining *e)
 {
 	struct explained *out = e->out;
 	struct local_reply reply;
-	enum decision how;
+	enum decided how;
 
 	if (is_always_aborted(out->choice.route)) {
 		reply = fault_reply(out->choice.route->fault);
@@ -233,7 +235,31 @@ static void act(struct explaining *e)
 		out->end = EXPLAINED_FORWARDED;
 }
 
-/* The order of the stream (stream.c). */
+static bool is_relayed(const struct explaining *e)
+{
+	return e->out->end == EXPLAINED_RELAYED || (e->out->end == EXPLAINED_DENIED && e->request == NULL);
+}
+
+/* The last word: what would be done. */
+static void finish(struct explaining *e)
+{
+	e->asks = false;
+	if (is_relayed(e))
+		add_tcp_targets(e);
+	if (e->request != NULL || is_relayed(e))
+		explain_policies(e);
+	explain_hints(e);
+}
+
+static void try_again(struct explaining *e)
+{
+	const struct route_input in = { .request = e->request, .arena = e->arena, .claims = e->judging.claims };
+
+	if (e->out->choice.host != NULL && !e->out->choice.to_https)
+		try_routes(e, &in);
+}
+
+/* The order of the stream (stream.c), up to the question. */
 static void serve(struct explaining *e)
 {
 	struct route_input in = { .arena = e->arena };
@@ -254,32 +280,96 @@ static void serve(struct explaining *e)
 		return;
 	}
 	decide_route(&out->choice, &in, 0);
-	if (out->choice.host != NULL && !out->choice.to_https)
-		try_routes(e, &in);
-	if (out->choice.route != NULL)
-		e->x.route_name = out->choice.route->name;
+	decide_names(&out->choice, &e->x);
+	try_again(e);
 	if (decide_preflight(&out->choice, out->snapshot->settings, e->request, e->arena, &refusal))
 		answer(e, EXPLAINED_PREFLIGHT, &refusal);
-	else if (decide_upgrade(e->request, &refusal))
+	else if (!decide_upgrade(e->request, &refusal))
+		answer(e, EXPLAINED_REFUSED, &refusal);
+	else if (!explain_ask(e))
+		act(e);
+}
+
+struct explaining *explain_begin(const struct snapshot *s, const struct explain_question *q,
+				 const struct explain_ground *ground, struct arena *a)
+{
+	struct explaining *e = arena_new(a, struct explaining);
+
+	e->out = arena_new(a, struct explained);
+	e->ground = *ground;
+	e->arena = a;
+	e->out->snapshot = s;
+	e->out->question = q;
+	e->out->details = "";
+	e->out->verdict.cause = "";
+	if (explain_connection(e))
+		serve(e);
+	else if (e->out->end == EXPLAINED_RELAYED)
+		explain_ask_relayed(e);
+	if (!e->asks)
+		finish(e);
+	return e;
+}
+
+const struct check_request *explain_asks(const struct explaining *e)
+{
+	return e->asks ? &e->question : NULL;
+}
+
+static void remember_verdict(struct explaining *e, const struct authz_verdict *v)
+{
+	const struct check_reply *r = &v->reply;
+	struct arena *a = e->arena;
+
+	e->out->verdict = (struct explained_verdict){
+		.asked = true, .outcome = v->outcome, .status = v->outcome == AUTHZ_ALLOWED ? 0 : v->status,
+		.cause = v->outcome == AUTHZ_FAILED ? authz_cause_text(v->cause) : "" };
+	if (v->outcome == AUTHZ_FAILED)
+		return;
+	e->out->verdict.reason = arena_slice(a, r->reason);
+	e->out->verdict.policy = arena_slice(a, r->policy);
+	e->out->verdict.why = arena_slice(a, r->why);
+	e->out->verdict.shadow = arena_slice(a, r->shadow);
+	e->out->verdict.principal = arena_slice(a, r->principal);
+}
+
+void explain_answer(struct explaining *e, const struct authz_verdict *v)
+{
+	struct local_reply reply;
+	enum judged how;
+
+	must(e->asks);
+	remember_verdict(e, v);
+	if (e->request == NULL) {	/* of a connection that is relayed */
+		e->out->end = v->outcome == AUTHZ_ALLOWED ? EXPLAINED_RELAYED : EXPLAINED_DENIED;
+		finish(e);
+		return;
+	}
+	how = judging_take(&e->judging, v, 0, &reply);
+	e->out->choice = e->judging.choice;
+	if (how == JUDGED_ASK_AGAIN) {
+		explain_ask_again(e);
+		return;
+	}
+	try_again(e);
+	if (how == JUDGED_GO_ON)
 		act(e);
 	else
-		answer(e, EXPLAINED_REFUSED, &refusal);
+		answer(e, EXPLAINED_DENIED, &reply);
+	finish(e);
+}
+
+struct explained *explain_result(struct explaining *e)
+{
+	must(!e->asks);
+	return e->out;
 }
 
 struct explained *explain(const struct snapshot *s, const struct explain_question *q,
 			  const struct explain_ground *ground, struct arena *a)
 {
-	struct explaining e = { .out = arena_new(a, struct explained), .ground = ground, .arena = a };
+	struct explain_ground alone = *ground;
 
-	e.out->snapshot = s;
-	e.out->question = q;
-	e.out->details = "";
-	if (explain_connection(&e))
-		serve(&e);
-	if (e.out->end == EXPLAINED_RELAYED)
-		add_tcp_targets(&e);
-	if (e.request != NULL || e.out->end == EXPLAINED_RELAYED)
-		explain_policies(&e);
-	explain_hints(&e);
-	return e.out;
+	alone.judged = false;
+	return explain_result(explain_begin(s, q, &alone, a));
 }

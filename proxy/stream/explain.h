@@ -3,7 +3,11 @@
  * explain.h - what would become of a request, and why: from the listener to the endpoint, without a
  * connection and without doing it.
  *
- *     struct explained *e = explain(snapshot, &question, &ground, arena);
+ *     struct explaining *x = explain_begin(snapshot, &question, &ground, arena);
+ *
+ *     while ((q = explain_asks(x)) != NULL)		of the agent, where policies reach the request
+ *             explain_answer(x, … its verdict on q …);
+ *     … explain_result(x) …
  *
  * Every step is the function that serves (decide.h, route.h, snapshot.h, codec.h): what is told here is what
  * happens. What is drawn at random when it happens (weights, faults, mirrors, x-request-id) is told with its
@@ -15,7 +19,7 @@
 #ifndef SALLYPORT_PROXY_EXPLAIN_H
 #define SALLYPORT_PROXY_EXPLAIN_H
 
-#include "proxy/stream/decide.h"
+#include "proxy/stream/judging.h"
 
 #define EXPLAIN_ROUTES_MAX	512u	/* tried ones that are told; the others are counted */
 #define EXPLAIN_HINTS_MAX	8u	/* nearest misses */
@@ -48,7 +52,6 @@ struct explain_question {
 	struct slice sni;			/* lower case; empty: none sent */
 	struct slice client;			/* address; absent: EXPLAIN_CLIENT_DEFAULT */
 	struct slice claims;			/* JSON of a token that was verified; absent: none */
-	struct slice token;			/* to be verified; absent: none */
 };
 
 /* What is known beside the documents. */
@@ -56,6 +59,7 @@ struct explain_ground {
 	bool live;				/* endpoints have a state */
 	struct slice own_address;		/* for x-forwarded-for of loopback clients; may be empty */
 	const struct tls_set *tls;		/* NULL: at the desk, where no secret need be */
+	bool judged;				/* there is an agent, or what stands for it: it is asked */
 };
 
 /* X(identifier, name in JSON) */
@@ -65,6 +69,7 @@ struct explain_ground {
 	X(TLS_MISMATCH, "tls_mismatch")		/* TLS to a port without it, or the other way round */ \
 	X(NO_SECRET, "no_secret")		/* closed: the server has no usable certificate */ \
 	X(RELAYED, "relayed")			/* TCP: bytes go to target */ \
+	X(DENIED, "denied")			/* by the verdict, or because there is none: `reply` */ \
 	X(REFUSED, "refused")			/* no request that is served: `reply` */ \
 	X(PREFLIGHT, "cors_preflight")		/* answered for the route */ \
 	X(NOT_FOUND, "not_found")		/* 404 */ \
@@ -108,6 +113,15 @@ struct explained_policy {
 	bool at_gateway, at_destination;	/* whom it reaches: at least one */
 };
 
+/* What the agent said last. */
+struct explained_verdict {
+	bool asked;				/* false: nobody was, or no policy reaches the request */
+	enum authz_outcome outcome;
+	unsigned status;			/* of a refusal */
+	const char *cause;			/* of AUTHZ_FAILED; "" */
+	struct slice reason, policy, why, shadow, principal;	/* of struct check_reply */
+};
+
 struct explained {
 	const struct snapshot *snapshot;
 	const struct explain_question *question;
@@ -133,13 +147,26 @@ struct explained {
 	uint32_t flags;				/* enum response_flag */
 	LIST(struct explained_target) targets;	/* FORWARDED, NO_ENDPOINT, NO_CLUSTER, RELAYED */
 	uint64_t weight_sum;
-	LIST(struct explained_policy) policies;	/* what the agent would be asked about */
+	LIST(struct explained_policy) policies;	/* what the agent is asked about */
+	struct explained_verdict verdict;
 	LIST(const char *) hints;		/* nearest misses, most telling first */
 };
 
 /* Where a route is written: its match, or itself. */
 struct where explain_where(const struct route *r);
 
+struct explaining;
+
+/* Lives in the arena, as does everything else. */
+struct explaining *explain_begin(const struct snapshot *s, const struct explain_question *q,
+				 const struct explain_ground *ground, struct arena *a);
+/* What has to be answered before it goes on; NULL: it is over. */
+const struct check_request *explain_asks(const struct explaining *e);
+/* The verdict is borrowed for the call. */
+void explain_answer(struct explaining *e, const struct authz_verdict *v);
+struct explained *explain_result(struct explaining *e);
+
+/* All of it, where nobody is asked. */
 struct explained *explain(const struct snapshot *s, const struct explain_question *q,
 			  const struct explain_ground *ground, struct arena *a);
 

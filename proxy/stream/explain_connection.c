@@ -113,7 +113,7 @@ static struct slice sent_name(const struct explaining *e)
 /* The desk may be no place for keys: only what serves is known to lack one. */
 static bool lacks_secret(const struct explaining *e, const struct chain *c)
 {
-	return e->ground->tls != NULL && tls_set_context(e->ground->tls, c->tls_slot) == NULL;
+	return e->ground.tls != NULL && tls_set_context(e->ground.tls, c->tls_slot) == NULL;
 }
 
 static bool ends_with(struct explaining *e, enum explained_end end, const char *details)

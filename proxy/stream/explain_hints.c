@@ -357,6 +357,7 @@ void explain_hints(struct explaining *e)
 	case EXPLAINED_TO_HTTPS:	hint_redirect(e);	break;
 	case EXPLAINED_NO_CLUSTER:	hint_clusters(e);	break;
 	case EXPLAINED_NO_ENDPOINT:	hint_endpoints(e);	break;
+	case EXPLAINED_DENIED:
 	case EXPLAINED_PREFLIGHT:
 	case EXPLAINED_REFUSED:
 	case EXPLAINED_RELAYED:

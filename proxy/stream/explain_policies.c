@@ -31,9 +31,13 @@ static void read_labels(struct place *p, struct slice text)
 static bool reaches_cluster(const struct explaining *e, const struct policy_target *t, struct slice ns,
 			    const struct cluster *c)
 {
-	struct place p = { .ns = c->service_ns };
-	struct slice sets = c->workload_labels;
+	struct place p;
+	struct slice sets;
 
+	if (c == NULL || !c->has_policies)
+		return false;
+	p.ns = c->service_ns;
+	sets = c->workload_labels;
 	do {
 		read_labels(&p, slice_cut(&sets, ';'));
 		if (policy_reaches(t, ns, e->out->snapshot->settings->mesh.root_namespace, p.ns, p.labels,
@@ -43,15 +47,17 @@ static bool reaches_cluster(const struct explaining *e, const struct policy_targ
 	return false;
 }
 
+/* Any of those that the request or connection may go to, also where it is refused before. */
 static bool reaches_target(const struct explaining *e, const struct policy_target *t, struct slice ns)
 {
-	for (size_t i = 0; i < e->out->targets.count; i++) {
-		const struct cluster *c = e->out->targets.items[i].cluster;
+	const struct route *r = e->out->choice.route;
+	bool reaches = false;
 
-		if (c != NULL && c->has_policies && reaches_cluster(e, t, ns, c))
-			return true;
-	}
-	return false;
+	for (size_t i = 0; r != NULL && i < r->targets.count && !reaches; i++)
+		reaches = reaches_cluster(e, t, ns, r->targets.items[i].cluster);
+	for (size_t i = 0; r == NULL && i < e->out->targets.count && !reaches; i++)
+		reaches = reaches_cluster(e, t, ns, e->out->targets.items[i].cluster);
+	return reaches;
 }
 
 static void add(struct explaining *e, struct explained_policy p, const struct policy_target *t)

@@ -8,8 +8,11 @@
 
 struct explaining {
 	struct explained *out;
-	const struct explain_ground *ground;
+	struct explain_ground ground;
 	struct arena *arena;
+	struct judging judging;
+	struct check_request question;	/* to the agent */
+	bool asks;			/* it waits for the answer */
 	struct message *request;	/* out->request */
 	struct exchange x;
 	struct slice host;		/* of the authority, as virtual hosts are looked up */
@@ -24,6 +27,12 @@ struct slice explain_local_address(const struct explaining *e);
 
 /* explain_request.c: the question as the codec of the listener would have read it. False: it refuses. */
 bool explain_request(struct explaining *e, struct local_reply *refusal);
+
+/* explain_ask.c: asks what the request, or the connection, is judged by; false: nothing judges it. */
+bool explain_ask(struct explaining *e);
+/* Another question about the same request. */
+void explain_ask_again(struct explaining *e);
+bool explain_ask_relayed(struct explaining *e);
 
 /* explain_policies.c: what reaches the gateway and the workloads behind the targets. */
 void explain_policies(struct explaining *e);

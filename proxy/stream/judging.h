@@ -51,6 +51,10 @@ enum judged judging_take(struct judging *j, const struct authz_verdict *v, uint6
 /* There is nobody to ask. */
 void judging_unasked(struct judging *j, struct local_reply *reply);
 
+/* The same of a connection that is relayed to `to`: one question, and its verdict stands (tcp_session.c). */
+void connection_describe(const struct snapshot *s, const struct chain *chain, const struct cluster *to,
+			 struct check_request *q);
+
 /* Onto the head of a response, also of a refusal. */
 void judging_set_headers(struct slice response_set, struct message *m, struct arena *a);
 

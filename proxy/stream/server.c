@@ -118,15 +118,15 @@ static const struct listener_plan *find_plan(const struct snapshot *snapshot, co
 	return NULL;
 }
 
-static size_t name_agents(const struct server *s, const char *addresses[PROXY_AGENTS_MAX])
+size_t server_agents(const struct proxy_settings *settings, const char *own_agent,
+		     const char *addresses[PROXY_AGENTS_MAX])
 {
-	const struct proxy_settings *settings = s->use->snapshot->settings;
 	size_t count = settings->authz.addresses.count;
 
 	for (size_t i = 0; i < count; i++)
 		addresses[i] = settings->authz.addresses.items[i].at;
-	if (count == 0 && s->own_agent[0] != '\0')
-		addresses[count++] = s->own_agent;
+	if (count == 0 && own_agent[0] != '\0')
+		addresses[count++] = own_agent;
 	return count;
 }
 
@@ -137,7 +137,7 @@ static void use_agents(struct server *s)
 	const char *addresses[PROXY_AGENTS_MAX];
 	const struct authz_client_config config = {
 		.addresses = addresses,
-		.address_count = name_agents(s, addresses),
+		.address_count = server_agents(s->use->snapshot->settings, s->own_agent, addresses),
 		.waiting_max = (unsigned)s->use->snapshot->settings->limits.pending_checks,
 	};
 

@@ -167,6 +167,10 @@ struct server {
 /* What listeners of this proxy take for a request. */
 struct codec_settings server_codec_settings(const struct proxy_settings *p, bool tls);
 
+/* Whom to ask: those that the settings name, else the proxy's own (""; none runs). Returns how many. */
+size_t server_agents(const struct proxy_settings *settings, const char *own_agent,
+		     const char *addresses[PROXY_AGENTS_MAX]);
+
 /* Main thread, before the worker starts. */
 struct server *server_create(struct worker *w);
 /* Main thread, after the worker was joined. */

@@ -299,7 +299,7 @@ static void on_request_refused(void *owner, const struct refusal *why, struct me
 		.flags = refusal_flags(why), .plain = true });
 }
 
-static void count_decision(struct server_counters *c, enum decision how)
+static void count_decision(struct server_counters *c, enum decided how)
 {
 	switch (how) {
 	case DECISION_TO_HTTPS:
@@ -317,7 +317,7 @@ void stream_carry_out(struct stream *s)
 {
 	struct choice c = stream_choice(s);
 	struct local_reply reply;
-	enum decision how = decide(&c, s->use->snapshot, s->request, s->arena, &reply);
+	enum decided how = decide(&c, s->use->snapshot, s->request, s->arena, &reply);
 
 	count_decision(&s->server->counters, how);
 	if (how != DECISION_FORWARD) {

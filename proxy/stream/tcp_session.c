@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "proxy/stream/judging.h"
 #include "proxy/tcp/relay.h"
 #include "proxy/upstream/dial.h"
 
@@ -267,17 +268,24 @@ static void describe_destination(const struct cluster *c, struct check_request *
 		q->dest_port = c->endpoints.items[0].port;
 }
 
+void connection_describe(const struct snapshot *s, const struct chain *chain, const struct cluster *to,
+			 struct check_request *q)
+{
+	q->brief = true;
+	q->workload = s->gateway_workload;
+	q->labels = s->gateway_labels;
+	q->gateway = chain->gateway;
+	q->rev = slice_of(s->rev_of_load);
+	describe_destination(to, q);
+}
+
 static void ask(struct tcp_session *s)
 {
 	const struct snapshot *snapshot = s->use->snapshot;
-	struct check_request q = {
-		.tcp = true, .brief = true,
-		.workload = snapshot->gateway_workload, .labels = snapshot->gateway_labels,
-		.gateway = s->chain->gateway, .rev = slice_of(snapshot->rev_of_load),
-	};
+	struct check_request q = { .tcp = true };
 
 	downstream_describe_peer(s->downstream, &q);
-	describe_destination(s->target->cluster, &q);
+	connection_describe(snapshot, s->chain, s->target->cluster, &q);
 	s->check = authz_check_start(s->server->authz, &q,
 		worker_now_ms(s->server->worker) + snapshot->check_ms, on_verdict, s);
 }

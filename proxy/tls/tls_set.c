@@ -216,7 +216,7 @@ void tls_set_unref(struct tls_set **tp)
 	free(t);
 }
 
-const struct tls_set *tls_store_active(const struct tls_store *store)
+struct tls_set *tls_store_active(const struct tls_store *store)
 {
 	return store->current;
 }

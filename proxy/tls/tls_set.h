@@ -40,7 +40,7 @@ void tls_set_unref(struct tls_set **tp);
 void tls_store_activate(struct tls_store *store, struct tls_set *t);
 
 /* What changes are applied to; borrowed. */
-const struct tls_set *tls_store_active(const struct tls_store *store);
+struct tls_set *tls_store_active(const struct tls_store *store);
 
 /* NULL: no usable certificate: refuse the handshake. Valid for this loop turn (SSL_new refs it). */
 SSL_CTX *tls_set_context(const struct tls_set *t, uint32_t slot);

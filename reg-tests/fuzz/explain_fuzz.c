@@ -81,10 +81,10 @@ static void check_answers(const struct explain_question *q, struct arena *a)
 	json_t *json;
 
 	text_init(&out);
-	explain_add_text(e, false, &out);
+	explain_add_text(e, false, NULL, &out);
 	must(out.len > 0 && out.at[0] != '\n' && out.at[out.len - 1] == '\n' && strstr(out.at, "\n\n") == NULL);
 	text_clear(&out);
-	explain_add_json(e, false, &out);
+	explain_add_json(e, false, NULL, &out);
 	must(strchr(out.at, '\n') == out.at + out.len - 1);
 	json = json_loads(out.at, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
 	must(json != NULL && json_string_value(json_object_get(json, "outcome")) != NULL);
