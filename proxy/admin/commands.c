@@ -20,6 +20,7 @@ SHOW(counters)
 SHOW(listeners)
 SHOW(routes)
 SHOW(clusters)
+SHOW(retries)
 SHOW(secrets)
 SHOW(tls)
 #undef SHOW
@@ -111,6 +112,8 @@ static const struct admin_command commands[] = {
 	{ "show listeners", NULL, "what is bound, and the servers behind it", false, run_show_listeners },
 	{ "show routes", NULL, "virtual hosts and their routes in order", false, run_show_routes },
 	{ "show clusters", NULL, "upstream clusters and their endpoints", false, run_show_clusters },
+	{ "show retries", NULL, "what clusters were asked again: how often, how it ended, why not", false,
+	  run_show_retries },
 	{ "show agents", NULL, "who decides about requests: state, and what became of the questions", false,
 	  run_show_agents },
 	{ "show secrets", NULL, "certificates: status and validity, never a key", false, run_show_secrets },

@@ -370,6 +370,41 @@ void show_clusters(const struct proxy *p, struct text *out, bool json)
 	table_end(&t);
 }
 
+/* "3", "20%,>=3", or "-" for none. */
+static void retry_limit_text(const struct cluster *c, char *out, size_t bytes)
+{
+	if (c->retry_budget_least > 0)
+		snprintf(out, bytes, "%g%%,>=%u", c->retry_budget_percent, c->retry_budget_least);
+	else if (c->max_retries > 0 && c->max_retries < UINT32_MAX)
+		snprintf(out, bytes, "%u", c->max_retries);
+	else
+		snprintf(out, bytes, "-");
+}
+
+void show_retries(const struct proxy *p, struct text *out, bool json)
+{
+	static const char *const heads[] = { "CLUSTER", "RETRIES", "SUCCESSES", "EXHAUSTED", "OVERFLOWS",
+					     "TIMEOUTS", "ACTIVE", "LIMIT", NULL };
+	struct table t;
+	char name[400], limit[64], numbers[6][24];
+
+	table_begin(&t, out, heads, json);
+	for (size_t i = 0; i < p->snapshot->clusters.count; i++) {
+		const struct cluster *c = p->snapshot->clusters.items[i];
+		const struct cluster_counters *k = cluster_counters(c);
+		const atomic_ulong *const counts[] = { &k->retries, &k->retry_successes, &k->retry_limit_exceeded,
+						       &k->retry_overflows, &k->per_try_timeouts, &k->retrying };
+
+		snprintf(name, sizeof(name), "%.*s", SLICE_ARG(c->name));
+		for (size_t n = 0; n < COUNT_OF(counts); n++)
+			snprintf(numbers[n], sizeof(numbers[n]), "%lu",
+				 atomic_load_explicit(counts[n], memory_order_relaxed));
+		retry_limit_text(c, limit, sizeof(limit));
+		table_row(&t, name, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], limit);
+	}
+	table_end(&t);
+}
+
 void show_secrets(const struct proxy *p, struct text *out, bool json)
 {
 	tls_store_show(p->secrets, out, json);

@@ -14,6 +14,7 @@ void show_info(const struct proxy *p, struct text *out, bool json);
 void show_listeners(const struct proxy *p, struct text *out, bool json);
 void show_routes(const struct proxy *p, struct text *out, bool json);
 void show_clusters(const struct proxy *p, struct text *out, bool json);
+void show_retries(const struct proxy *p, struct text *out, bool json);
 void show_secrets(const struct proxy *p, struct text *out, bool json);
 void show_tls(const struct proxy *p, struct text *out, bool json);
 void show_counters(const struct proxy *p, struct text *out, bool json);

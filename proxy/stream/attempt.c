@@ -140,7 +140,7 @@ void stream_pick(struct stream *s)
 	atomic_fetch_add_explicit(&s->endpoint->active, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&s->endpoint->requests, 1, memory_order_relaxed);
 	s->x.upstream_host = arena_slice(s->arena, s->endpoint->text);
-	s->attempts++;
+	s->x.attempts = ++s->attempts;
 	apply_route(s);
 	tunnel_prepare(s);
 	headers_set_id(&s->request->headers, HEADER_X_ENVOY_ATTEMPT_COUNT, attempt_number(s));

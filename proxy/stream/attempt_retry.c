@@ -162,14 +162,17 @@ int64_t attempt_timeout_ms(const struct stream *s)
 {
 	int64_t ms = s->retries.policy->per_try_timeout_ms;
 
-	return s->route->timeout_ms == 0 || ms < s->route->timeout_ms ? ms : 0;
+	return ms == 0 || s->route->timeout_ms == 0 || ms < s->route->timeout_ms ? ms : 0;
 }
 
 void attempt_start_timeout(struct stream *s, void (*late)(struct timer *t))
 {
-	bool sent = (s->request_ended || s->request->upgrade) && !s->replay.running;
 	int64_t ms = attempt_timeout_ms(s);
+	bool sent;
 
-	if (ms > 0 && sent && s->up != NULL && !s->response_started && !timer_is_set(&s->retries.try_timeout))
+	if (ms == 0)
+		return;
+	sent = (s->request_ended || s->request->upgrade) && !s->replay.running;
+	if (sent && s->up != NULL && !s->response_started && !timer_is_set(&s->retries.try_timeout))
 		timer_set(worker_of(s), &s->retries.try_timeout, worker_now_ms(worker_of(s)) + ms, late);
 }

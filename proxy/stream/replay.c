@@ -24,11 +24,12 @@ static void account(struct stream *s, size_t before)
 
 void replay_free(struct stream *s)
 {
-	size_t before = kept_memory(&s->replay.body, 0);
+	size_t before;
 
 	s->replay.keeps = s->replay.running = false;
-	if (before == 0)
+	if (s->replay.body.blocks == 0)
 		return;
+	before = kept_memory(&s->replay.body, 0);
 	kept_free(s->server->worker, &s->replay.body);
 	s->replay.lost = true;
 	account(s, before);

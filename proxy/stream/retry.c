@@ -32,6 +32,8 @@ static bool covers_reset(const struct retry_policy *p, const struct attempt_outc
 
 static bool covers_status(const struct retry_policy *p, unsigned status)
 {
+	if (status < 300 && p->statuses.count == 0)
+		return false;
 	if ((p->on & RETRY_ON_5XX) && status >= 500 && status <= 599)
 		return true;
 	if ((p->on & RETRY_ON_GATEWAY_ERROR) && status >= 502 && status <= 504)
@@ -51,10 +53,10 @@ static bool covers_grpc(const struct retry_policy *p, const struct message *m)
 		{ 1, RETRY_ON_CANCELLED }, { 4, RETRY_ON_DEADLINE_EXCEEDED },
 		{ 8, RETRY_ON_RESOURCE_EXHAUSTED }, { 13, RETRY_ON_INTERNAL }, { 14, RETRY_ON_UNAVAILABLE },
 	};
+	const struct header *f = headers_get(&m->headers, HEADER_GRPC_STATUS);
 	uint64_t status;
 
-	if (!(p->on & RETRY_ON_GRPC) ||
-	    !slice_to_u64(headers_value(&m->headers, HEADER_GRPC_STATUS), &status))
+	if (f == NULL || !(p->on & RETRY_ON_GRPC) || !slice_to_u64(f->value, &status))
 		return false;
 	for (size_t i = 0; i < COUNT_OF(statuses); i++)
 		if (statuses[i].status == status)
@@ -62,11 +64,17 @@ static bool covers_grpc(const struct retry_policy *p, const struct message *m)
 	return false;
 }
 
+static bool is_limited(const struct message *m)
+{
+	return headers_find(&m->headers, SLICE("x-envoy-ratelimited")) != NULL;
+}
+
+/* The field is not one of those that are found by their number: it is looked for last. */
 static bool covers_response(const struct retry_policy *p, const struct message *m)
 {
-	if (headers_find(&m->headers, SLICE("x-envoy-ratelimited")) != NULL)
-		return p->on & RETRY_ON_ENVOY_RATELIMITED;
-	return covers_status(p, m->status) || covers_grpc(p, m);
+	if (p->on & RETRY_ON_ENVOY_RATELIMITED)
+		return is_limited(m) || covers_status(p, m->status) || covers_grpc(p, m);
+	return (covers_status(p, m->status) || covers_grpc(p, m)) && !is_limited(m);
 }
 
 bool retry_covers(const struct retry_policy *p, const struct attempt_outcome *o)

@@ -150,7 +150,6 @@ void stream_done(struct stream *s)
 		endpoint_unref(&s->tried[i]);
 	s->x.end_us = worker_now_us(w);
 	s->x.request = s->request;
-	s->x.attempts = s->attempts;
 	count_response(s);
 	if (s->server->on_stream_end != NULL)
 		s->server->on_stream_end(s->server, &s->x);
