@@ -3,10 +3,55 @@
  * Routes that no request can ever reach (spec 3.10, V130-V135): warnings, since what is written may
  * be work in progress. */
 #include "common/resource/virtual_service_priv.h"
+#include "sallyport/hash.h"
 #include "sallyport/object.h"
 
 /* Every item is compared with those before it: beyond this many only the first ones are. */
 #define REACH_ITEMS_MAX	4096u
+
+/* An item, and what tells most pairs apart at a glance: different sums, different conditions. 0: none. */
+struct reach_item {
+	const struct http_match *match;
+	uint64_t uri, headers, without_headers, query_params;
+};
+
+static uint64_t match_sum(const struct string_match *m)
+{
+	return hash_slice(m->text) * 31 + (uint64_t)m->kind;
+}
+
+/* The order in which a map is written has no say. */
+static uint64_t named_sum(const struct named_match *items, size_t count)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < count; i++)
+		sum += hash_slice(items[i].name) ^ (match_sum(&items[i].value) << 1 | 1);
+	return sum;
+}
+
+static struct reach_item reach_item_of(const struct http_match *m)
+{
+	return (struct reach_item){
+		.match = m, .uri = match_sum(&m->uri),
+		.headers = named_sum(m->headers.items, m->headers.count),
+		.without_headers = named_sum(m->without_headers.items, m->without_headers.count),
+		.query_params = named_sum(m->query_params.items, m->query_params.count),
+	};
+}
+
+static bool may_equal(const struct reach_item *a, const struct reach_item *b)
+{
+	return a->uri == b->uri && a->headers == b->headers && a->without_headers == b->without_headers &&
+	       a->query_params == b->query_params;
+}
+
+static bool may_shadow(const struct reach_item *earlier, const struct reach_item *later)
+{
+	return (earlier->headers == 0 || earlier->headers == later->headers) &&
+	       (earlier->without_headers == 0 || earlier->without_headers == later->without_headers) &&
+	       (earlier->query_params == 0 || earlier->query_params == later->query_params);
+}
 
 static bool match_equal(const struct string_match *a, const struct string_match *b)
 {
@@ -136,23 +181,25 @@ static bool ends_everything(const struct http_match *m)
 
 /* Returns whether the item is the same as one of an earlier route. */
 static bool check_item(struct decoder *d, const struct http_match *m,
-		       const struct http_match *const *items, size_t count)
+		       const struct reach_item *items, size_t count)
 {
+	struct reach_item this = reach_item_of(m);
+
 	for (size_t i = 0; i < count; i++) {
-		if (!items_equal(items[i], m))
+		if (!may_equal(&items[i], &this) || !items_equal(items[i].match, m))
 			continue;
 		decode_problem(d, SEVERITY_WARNING, m->where,
 			       "never reached: the same as the match at line %u",
-			       items[i]->where.line);
+			       items[i].match->where.line);
 		return true;
 	}
 	for (size_t i = 0; i < count; i++) {
-		if (!shadows(items[i], m))
+		if (!may_shadow(&items[i], &this) || !shadows(items[i].match, m))
 			continue;
 		decode_problem(d, SEVERITY_WARNING, m->where,
 			       "never reached: prefix \"%.*s\" at line %u takes "
 			       "everything first",
-			       SLICE_ARG(items[i]->uri.text), items[i]->where.line);
+			       SLICE_ARG(items[i].match->uri.text), items[i].match->where.line);
 		break;
 	}
 	return false;
@@ -160,7 +207,7 @@ static bool check_item(struct decoder *d, const struct http_match *m,
 
 /* The items of one route, compared with `count` earlier ones. */
 static void check_route_items(struct decoder *d, const struct http_route *r,
-			      const struct http_match *const *items, size_t count)
+			      const struct reach_item *items, size_t count)
 {
 	size_t duplicates = 0;
 
@@ -188,8 +235,7 @@ static size_t count_items(const struct virtual_service *vs)
 static void check_http(struct decoder *d, const struct virtual_service *vs)
 {
 	size_t room = count_items(vs);
-	const struct http_match **items =
-		arena_array(d->arena, const struct http_match *, room + 1);
+	struct reach_item *items = arena_array(d->arena, struct reach_item, room + 1);
 	const struct http_route *open = NULL;		/* the first without match */
 	const struct http_match *catch_all = NULL;
 	size_t count = 0;
@@ -220,7 +266,7 @@ static void check_http(struct decoder *d, const struct virtual_service *vs)
 			if (catch_all == NULL && ends_everything(&r->match.items[j]))
 				catch_all = &r->match.items[j];
 			if (count < room)
-				items[count++] = &r->match.items[j];
+				items[count++] = reach_item_of(&r->match.items[j]);
 		}
 		decode_pop(d, mark);
 	}
