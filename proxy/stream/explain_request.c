@@ -20,6 +20,25 @@ static void add_field(struct text *head, struct slice name, struct slice value)
 	text_printf(head, "%.*s: %.*s\r\n", SLICE_ARG(name), SLICE_ARG(value));
 }
 
+static bool is_cookie(const struct explain_question *q, size_t i)
+{
+	return q->http2 && slice_eq_nocase(q->headers.items[i].name, SLICE("cookie"));
+}
+
+/* HTTP/2 cuts them into fields of their own, and the codec puts them together again. */
+static void add_cookies(const struct explain_question *q, struct text *head)
+{
+	const char *before = "cookie: ";
+
+	for (size_t i = 0; i < q->headers.count; i++)
+		if (is_cookie(q, i)) {
+			text_printf(head, "%s%.*s", before, SLICE_ARG(q->headers.items[i].value));
+			before = "; ";
+		}
+	if (before[0] == ';')
+		text_add(head, SLICE("\r\n"));
+}
+
 static void write_head(const struct explain_question *q, struct text *head)
 {
 	struct slice method = q->method.at != NULL ? q->method : q->has_body ? SLICE("POST") : SLICE("GET");
@@ -28,7 +47,9 @@ static void write_head(const struct explain_question *q, struct text *head)
 	if (!names(q, SLICE("host")))
 		add_field(head, SLICE("host"), q->authority);
 	for (size_t i = 0; i < q->headers.count; i++)
-		add_field(head, q->headers.items[i].name, q->headers.items[i].value);
+		if (!is_cookie(q, i))
+			add_field(head, q->headers.items[i].name, q->headers.items[i].value);
+	add_cookies(q, head);
 	if (q->has_body && !names(q, SLICE("content-length")) && !names(q, SLICE("transfer-encoding")))
 		text_printf(head, "content-length: %llu\r\n", (unsigned long long)q->body_bytes);
 	text_add(head, SLICE("\r\n"));

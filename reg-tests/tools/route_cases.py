@@ -36,6 +36,7 @@ A case is one line, and what more there is to say in lines behind it:
                 `< NAME * N`: has so many of them
     > FIELD     so does the request that the upstream saw; `> METHOD TARGET` is its first line. Target and
                 Host have to be those of the request where nothing is said here.
+    % NAME      this upstream gets a copy; `% NAME FIELD`: which has the field
     * N WHO LEAST-MOST …
                 N requests alike, of which so many percent get there
     ! http/1    this version alone (http/2)
@@ -121,6 +122,7 @@ class Case:
         self.flags, self.details = found["flags"], found["details"]
         self.body, self.answer = None, (200, [])
         self.response, self.seen, self.draws, self.versions = [], [], None, ("http/1", "http/2")
+        self.copies, self.copied = [], []
         self.silent = False
 
     def add(self, line):
@@ -136,6 +138,10 @@ class Case:
             self.response.append(text)
         elif kind == ">":
             self.seen.append(text)
+        elif kind == "%":
+            name, _, field = text.partition(" ")
+            self.copies += [name] if name not in self.copies else []
+            self.copied += [(name, field)] if field else []
         elif kind == "*":
             words = text.split()
             shares = dict(zip(words[1::2], words[2::2]))
@@ -175,7 +181,7 @@ class Suite:
         for number, line in self.lines:
             if line.startswith("#"):
                 title = line.lstrip("# ")
-            elif line[0] in "+&^<>*!":
+            elif line[0] in "+&^<>%*!":
                 cases[-1].add(fill(line))
             else:
                 cases.append(Case(fill(line), f"{self.name}:{number}", title))
@@ -259,6 +265,12 @@ class Upstreams:
         except (OSError, ValueError):
             pass
         peer.close()
+
+    def saw(self, count):
+        """What has come, the requests before the copies; copies take their time."""
+        with self.lock:
+            self.lock.wait_for(lambda: len(self.seen) >= count, PATIENCE if count > 1 else 0)
+            return list(self.seen)
 
     def expect(self, answer):
         with self.lock:
@@ -595,7 +607,9 @@ def check_seen(case, seen):
     if not case.who:
         check(not seen, f"an upstream saw {seen}")
         return
-    check(len(seen) == 1, f"the upstreams saw {len(seen)} requests: {seen}")
+    check(sorted(request[0] for request in seen[1:]) == sorted(case.copies), f"the upstreams saw {seen}")
+    for name, field in case.copied:
+        check_fields(field, next(request[3] for request in seen if request[0] == name), name)
     who, method, target, fields = seen[0]
     check(who in case.who, f"it went to {who}")
     line = next(filter(is_first_line, case.seen), f"{case.method} {case.target}")
@@ -631,8 +645,8 @@ class Run:
         got, seen = None, []
         try:
             got = self.proxy.ask(case, version)
-            with upstreams.lock:
-                seen = list(upstreams.seen)
+            seen = upstreams.saw(len(case.copies) + len(case.who[:1]))
+            seen.sort(key=lambda request: request[0] not in case.who)
         finally:
             self.asked.append((case, version, got, seen))
         check_response(case, *got)
