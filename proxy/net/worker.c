@@ -74,6 +74,7 @@ struct worker *worker_create(unsigned id)
 	w->base = create_base();
 	TAILQ_INIT(&w->to_flush);
 	LIST_INIT(&w->to_resume);
+	STAILQ_INIT(&w->errands);
 	STAILQ_INIT(&w->graves);
 	STAILQ_INIT(&w->inbox);
 	pthread_mutex_init(&w->inbox_lock, NULL);
@@ -100,16 +101,30 @@ void worker_bury_all(struct worker *w)
 	}
 }
 
-/* What a turn leaves to do: write what was gathered, free what was closed, forget the time. */
-static void end_turn(struct worker *w)
+static void flush_all(struct worker *w)
 {
-	const struct timeval tick = { .tv_usec = TIMER_TICK_MS * 1000 };
 	struct transport *t;
 
 	while ((t = TAILQ_FIRST(&w->to_flush)) != NULL) {
 		TAILQ_REMOVE(&w->to_flush, t, flush_link);
 		t->flush_asked = false;
 		transport_flush(t);
+	}
+}
+
+/* What a turn leaves to do: write what was gathered, then what could wait for that, free what was closed,
+ * forget the time. */
+static void end_turn(struct worker *w)
+{
+	const struct timeval tick = { .tv_usec = TIMER_TICK_MS * 1000 };
+	struct errand *e;
+
+	flush_all(w);
+	while ((e = STAILQ_FIRST(&w->errands)) != NULL) {
+		STAILQ_REMOVE_HEAD(&w->errands, link);
+		e->run(e);
+		if (STAILQ_EMPTY(&w->errands))
+			flush_all(w);
 	}
 	worker_bury_all(w);
 	if (w->timers.filed > 0 && !event_pending(&w->tick, EV_TIMEOUT, NULL))
@@ -395,6 +410,12 @@ void worker_bury(struct worker *w, struct grave *g, void (*bury)(struct worker *
 {
 	g->bury = bury;
 	STAILQ_INSERT_TAIL(&w->graves, g, link);
+}
+
+void worker_run_last(struct worker *w, struct errand *e, void (*run)(struct errand *e))
+{
+	e->run = run;
+	STAILQ_INSERT_TAIL(&w->errands, e, link);
 }
 
 void worker_flush_later(struct worker *w, struct transport *t)

@@ -53,6 +53,12 @@ struct grave {
 	void (*bury)(struct worker *w, struct grave *g);
 };
 
+/* Something that can wait until the bytes of a loop turn were written. */
+struct errand {
+	STAILQ_ENTRY(errand) link;
+	void (*run)(struct errand *e);
+};
+
 struct worker {
 	unsigned id;			/* 0 … count - 1 */
 	pthread_t thread;
@@ -67,6 +73,7 @@ struct worker {
 
 	TAILQ_HEAD(, transport) to_flush;
 	LIST_HEAD(, transport) to_resume;
+	STAILQ_HEAD(, errand) errands;
 	STAILQ_HEAD(, grave) graves;
 
 	char *small_blocks, *large_blocks;	/* free buffers, linked through their first bytes */
@@ -125,6 +132,8 @@ void worker_give_block(struct worker *w, char *block, uint32_t bytes);
 void worker_bury(struct worker *w, struct grave *g, void (*bury)(struct worker *w, struct grave *g));
 /* Buries what is due now; for the end, when no turn follows. */
 void worker_bury_all(struct worker *w);
+/* Runs it in this turn, behind transport_flush() of what is to be written and before anything is buried. */
+void worker_run_last(struct worker *w, struct errand *e, void (*run)(struct errand *e));
 /* Has transport_flush() called before the worker sleeps. */
 void worker_flush_later(struct worker *w, struct transport *t);
 /* Has on_readable() called in the next turn, after what came in meanwhile: for who stops reading

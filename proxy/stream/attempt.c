@@ -155,8 +155,6 @@ void stream_pick(struct stream *s)
 	if (s->route->has_mirrors && s->attempts == 1)
 		mirrors_create(s);
 	pool_ask(s->server->pool, s->target->cluster, s->endpoint, &s->pool_request);
-	if (!LIST_EMPTY(&s->mirrors))
-		mirrors_connect(s);
 }
 
 /* The attempt ended while its last bytes were taken, and those went beyond what is kept. */

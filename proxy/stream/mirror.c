@@ -38,9 +38,11 @@ static const uint8_t may_follow[MIRROR_STATE_COUNT] = {
 static_assert(COUNT_OF(state_name) == MIRROR_STATE_COUNT, "every state can be printed");
 
 #define MIRROR_ARENA_BYTES	(8u * 1024)	/* kept with the recycled mirror */
+#define MIRRORS_KEPT		64u		/* recycled; what a silent mirror made necessary goes back */
 
 struct mirror_copy {
 	struct grave grave;
+	struct errand errand;			/* to connect, once the request was sent */
 	struct mirror_copy *next_free;
 	LIST_ENTRY(mirror_copy) link;		/* while its stream feeds it */
 	enum mirror_state state;
@@ -83,9 +85,15 @@ static void recycle(struct worker *w, struct grave *g)
 	free(m);
 	return;
 #endif
+	if (m->server->free_mirror_count >= MIRRORS_KEPT) {
+		arena_free(&m->arena);
+		free(m);
+		return;
+	}
 	arena_reset(m->arena);
 	m->next_free = m->server->free_mirrors;
 	m->server->free_mirrors = m;
+	m->server->free_mirror_count++;
 }
 
 void mirrors_free(struct server *s)
@@ -104,7 +112,8 @@ static void account_body(struct mirror_copy *m)
 {
 	size_t now = kept_memory(&m->body, 0);
 
-	m->server->mirror_bytes += now - m->body_bytes;
+	if (now != m->body_bytes)
+		count_up(&m->server->counters.mirror_bytes, now - m->body_bytes);
 	m->body_bytes = now;
 }
 
@@ -202,15 +211,16 @@ static void push(struct mirror_copy *m)
 static void keep(struct mirror_copy *m, struct slice bytes)
 {
 	const struct proxy_limits *limits = &m->use->snapshot->settings->limits;
+	struct server *s = m->server;
+	size_t of_all = atomic_load_explicit(&s->counters.mirror_bytes, memory_order_relaxed);
 	size_t after = kept_memory(&m->body, bytes.len);
 
 	if (after > (size_t)limits->mirror_buffer_bytes ||
-	    m->server->mirror_bytes - m->body_bytes + after >
-	    (size_t)limits->mirror_memory_bytes / m->server->worker_count) {
-		finish(m, &m->server->counters.mirrors_overrun);
+	    of_all - m->body_bytes + after > (size_t)limits->mirror_memory_bytes / s->worker_count) {
+		finish(m, &s->counters.mirrors_overrun);
 		return;
 	}
-	kept_add(m->server->worker, &m->body, bytes);
+	kept_add(s->worker, &m->body, bytes);
 	account_body(m);
 }
 
@@ -319,10 +329,13 @@ static void on_pool_failed(void *owner, enum reset_reason why, const char *detai
 	finish(m, &m->server->counters.mirrors_failed);
 }
 
-static void connect_mirror(struct mirror_copy *m)
+static void connect_mirror(struct errand *e)
 {
+	struct mirror_copy *m = container_of(e, struct mirror_copy, errand);
 	struct server *s = m->server;
 
+	if (m->state == MIRROR_DONE)	/* its request was over first */
+		return;
 	m->endpoint = cluster_pick(m->cluster, s->worker, NULL, 0);
 	if (m->endpoint == NULL) {
 		finish(m, &s->counters.mirrors_failed);
@@ -343,6 +356,7 @@ static struct mirror_copy *take_mirror(struct server *s)
 
 	if (m != NULL) {
 		s->free_mirrors = m->next_free;
+		s->free_mirror_count--;
 		arena = m->arena;
 	} else {
 		m = malloc(sizeof(*m));
@@ -380,6 +394,7 @@ static void create(struct stream *s, const struct cluster *c)
 		send_end(m, NULL);
 	else
 		wait_for(m, m->wait_ms);
+	worker_run_last(server->worker, &m->errand, connect_mirror);
 }
 
 /* A verdict is about one destination. */
@@ -407,17 +422,6 @@ void mirrors_create(struct stream *s)
 			create(s, to->cluster);
 		else
 			count_up(&k->mirrors_skipped, 1);
-	}
-}
-
-void mirrors_connect(struct stream *s)
-{
-	struct mirror_copy *m, *next;
-
-	for (m = LIST_FIRST(&s->mirrors); m != NULL; m = next) {
-		next = LIST_NEXT(m, link);
-		if (m->state == MIRROR_NEW)
-			connect_mirror(m);
 	}
 }
 
@@ -452,7 +456,5 @@ void mirrors_leave(struct stream *s)
 		leave_stream(m);
 		if (!m->ended)
 			finish(m, NULL);
-		else if (m->state == MIRROR_NEW)
-			connect_mirror(m);
 	}
 }

@@ -69,6 +69,7 @@ struct snapshot_use {
 	X(mirrors_failed, "copies whose mirror was not reached or broke off") \
 	X(mirrors_timed_out, "copies given up: mirrorTimeout, or the route's timeout") \
 	X(mirrors_overrun, "copies given up: too far behind (mirrorBufferKb, mirrorMemoryKb)") \
+	X(mirror_bytes, "memory that holds what mirrors have not taken yet") \
 	X(mirrors_skipped, "copies not made: maxMirrors, or policies at the mirror") \
 	X(upgrades, "requests upgraded (101)") \
 	X(upgrades_active, "upgraded requests in progress") \
@@ -150,8 +151,8 @@ struct server {
 	TAILQ_HEAD(, listener) listeners;
 	TAILQ_HEAD(, downstream) downstreams;
 	struct stream *free_streams;	/* with their arenas */
-	struct mirror_copy *free_mirrors;	/* likewise */
-	size_t mirror_bytes;		/* memory of bodies that mirrors have not taken yet */
+	struct mirror_copy *free_mirrors;	/* likewise, up to MIRRORS_KEPT */
+	unsigned free_mirror_count;
 	struct timer drain_timer;
 	void (*on_drained)(struct server *s);	/* worker: no connection is left while draining */
 	void *drain_context;		/* for on_drained() */

@@ -179,10 +179,9 @@ void replay_free(struct stream *s);
 /* No attempt follows the one in progress: what that has not sent yet it still sends. */
 void replay_no_more(struct stream *s);
 
-/* mirror.c: draws the copies of a request that is about to go to its endpoint for the first time. */
+/* mirror.c: draws the copies of a request that is about to go to its endpoint for the first time. They are
+ * on their way once the request is. */
 void mirrors_create(struct stream *s);
-/* They are sent on their way; the request itself was before them. */
-void mirrors_connect(struct stream *s);
 /* Bytes that the request's own attempt took; then its end, with NULL for no trailers. */
 void mirrors_send(struct stream *s, struct slice bytes);
 void mirrors_end(struct stream *s, const struct headers *trailers);

@@ -18,7 +18,7 @@ from lab import Lab
 # In this order: what to say on the command line, and the module that does it.
 CASES = {"plain": "case_http1", "tls": "case_http1", "jwt": "case_http1", "hosts": "case_hosts", "regex": "case_hosts",
          "h2": "case_h2", "handshake": "case_handshake", "resume": "case_handshake", "bodies": "case_bodies", "tcp": "case_tcp",
-         "idle": "case_idle", "authz": "case_authz"}
+         "idle": "case_idle", "authz": "case_authz", "mirrors": "case_mirrors"}
 
 
 def interrupted(number, _):

@@ -15,8 +15,6 @@ Once all listen, the file `vars` in the working folder has a line NAME='port' fo
     slow     takes a body by 64 KiB, with pauses
     early    answers as soon as it has the head, and closes
     endless  answers with a body that has no end
-
-On USR1 the file `connections` gets a line NAME=N for each: connections that are open.
 """
 import hashlib
 import json
@@ -28,7 +26,6 @@ import threading
 import time
 
 BUFFER = 16384
-open_now = {}
 lock = threading.Lock()
 
 
@@ -104,15 +101,11 @@ def endless(_, peer):
 
 
 def serve(name, mode, peer):
-    with lock:
-        open_now[name] += 1
     try:
         with peer:
             mode(name, peer)
     except (OSError, ValueError, SystemExit):
         pass                    # a peer that goes away is no error here
-    with lock:
-        open_now[name] -= 1
 
 
 def accept(name, mode, listener):
@@ -122,20 +115,12 @@ def accept(name, mode, listener):
         threading.Thread(target=serve, args=(name, mode, peer), daemon=True).start()
 
 
-def report(*_):
-    with open("connections.new", "w") as out:
-        out.writelines(f"{name}={n}\n" for name, n in open_now.items())
-    os.rename("connections.new", "connections")
-
-
 threading.stack_size(256 << 10)
 forever = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-signal.signal(signal.SIGUSR1, report)
 with open("vars", "a") as ports:
     for word in sys.argv[1:]:
         name, _, mode = word.partition("=")
-        open_now[name] = 0
         listener = socket.socket()
         if mode in ("silent", "slow"):
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
@@ -144,5 +129,4 @@ with open("vars", "a") as ports:
         ports.write(f"{name}='{listener.getsockname()[1]}'\n")
         threading.Thread(target=accept, args=(name, globals()[mode], listener), daemon=True).start()
 open("recorders", "w").close()
-while True:
-    signal.pause()
+signal.pause()
