@@ -330,6 +330,23 @@ static void the_end_may_come_in_the_middle_of_a_change(void **state)
 	}
 }
 
+static void every_agent_is_told_the_end_and_waited_for_a_while(void **state)
+{
+	struct several *f = several_open(2, NULL);
+	int64_t began_ms = clock_monotonic_ms();
+
+	(void)state;
+	authz_client_free(&f->client);		/* they run on this thread: nobody answers meanwhile */
+	assert_in_range(clock_monotonic_ms() - began_ms, 900, 1500);
+	turn_for(f->base, 20);
+	for (size_t i = 0; i < 2; i++) {
+		assert_true(f->agents[i].got_disconnect);
+		assert_int_equal(f->agents[i].disconnect, SPOP_NORMAL);
+		assert_int_equal(f->agents[i].peers[0].fd, -1);
+	}
+	several_close(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -339,6 +356,7 @@ int main(void)
 		cmocka_unit_test(a_question_goes_where_it_fits),
 		cmocka_unit_test(the_list_changes_and_what_is_under_way_is_answered),
 		cmocka_unit_test(one_that_goes_without_its_answers_holds_nothing_up),
+		cmocka_unit_test(every_agent_is_told_the_end_and_waited_for_a_while),
 		cmocka_unit_test(the_end_may_come_in_the_middle_of_a_change),
 	};
 

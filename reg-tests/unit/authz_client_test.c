@@ -320,9 +320,9 @@ static void a_question_larger_than_the_frame_is_not_sent(void **state)
 
 static void refusable_hellos_are_refused_with_their_code(void **state)
 {
-	static const struct { const char *version; uint32_t size; int status; } rows[] = {
-		{ "1.0", 16380, SPOP_BAD_VERSION }, { "2.0", 16381, SPOP_BAD_FRAME_SIZE },
-		{ "2.0", 255, SPOP_BAD_FRAME_SIZE },
+	static const struct { const char *version; uint32_t size; uint64_t stream; int status; } rows[] = {
+		{ "1.0", 16380, 0, SPOP_BAD_VERSION }, { "2.0", 16381, 0, SPOP_BAD_FRAME_SIZE },
+		{ "2.0", 255, 0, SPOP_BAD_FRAME_SIZE }, { "2.0", 16380, 1, SPOP_INVALID },
 	};
 
 	(void)state;
@@ -333,6 +333,7 @@ static void refusable_hellos_are_refused_with_their_code(void **state)
 		f->agent.capabilities = "pipelining";
 		f->agent.version = rows[i].version;
 		f->agent.frame_size = rows[i].size;
+		f->agent.hello_stream = rows[i].stream;
 		peer_close(&f->agent.peers[0]);		/* the next HELLO is answered */
 		ask(&f->agent, &a, 400);
 		turn_until(f->base, f->agent.got_disconnect);

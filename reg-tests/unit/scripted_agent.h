@@ -55,6 +55,7 @@ struct script {
 	const char *capabilities;	/* of our HELLO; NULL: none is sent */
 	const char *version;
 	uint32_t frame_size;
+	uint64_t hello_stream;		/* has to be 0 */
 	bool refuse_probes, got_disconnect;
 	enum spop_status disconnect;
 	struct authz_client *client;
@@ -88,7 +89,7 @@ static inline void peer_hello(struct peer *p, const struct spop_frame *f)
 	p->script->probes += p->probe;
 	if ((p->probe && p->script->refuse_probes) || p->script->capabilities == NULL)
 		return;
-	begun = spop_begin_frame(&w, SPOP_AGENT_HELLO, SPOP_FIN, 0, 0);
+	begun = spop_begin_frame(&w, SPOP_AGENT_HELLO, SPOP_FIN, p->script->hello_stream, 0);
 	spop_write_bytes(&w, SLICE("version"));
 	spop_write_string(&w, slice_of(p->script->version));
 	spop_write_bytes(&w, SLICE("max-frame-size"));
