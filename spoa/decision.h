@@ -83,6 +83,7 @@ struct check {
 	/* Taken for verified, by the first rule whose issuer, time and audience it suits, wherever it would
 	 * have stood. For the desk alone (reasoning.h): nothing that came over a wire is ever put here. */
 	const struct token *assumed;
+	int64_t now_s;			/* since 1970; 0: what the clock says. For the desk alone, too */
 };
 
 enum verdict_reason { REASON_OK, REASON_JWT, REASON_RBAC, REASON_CUSTOM, REASON_ERROR,

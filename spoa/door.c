@@ -201,8 +201,8 @@ static enum passage policies_pass(struct decision *d, const struct policy_set *s
 static enum passage tokens_pass(struct decision *d, const struct policy_set *set, struct request *r,
 				struct changes *changes)
 {
-	struct authn a = { .tokens = d->judge->tokens, .set = set,
-			   .now_s = clock_wall_us() / 1000000 };
+	int64_t now_s = d->check->now_s != 0 ? d->check->now_s : clock_wall_us() / 1000000;
+	struct authn a = { .tokens = d->judge->tokens, .set = set, .now_s = now_s };
 	enum passage passage;
 
 	if (d->reasoner != NULL)

@@ -142,7 +142,7 @@ enum outcome run_explain(const struct admin_request *r)
 		arena_free(&a);
 		return misused(r, why);
 	}
-	if (p->question.claims.at != NULL) {
+	if (explain_is_for_desk(&p->question)) {
 		arena_free(&a);
 		return misused(r, EXPLAIN_AT_DESK_ONLY);
 	}

@@ -21,7 +21,9 @@
 extern const char explain_usage[];
 
 /* Who asks a running proxy has to have a token that its agent verifies. */
-#define EXPLAIN_AT_DESK_ONLY	"--claims and --jwks are for the desk: name documents with -f"
+#define EXPLAIN_AT_DESK_ONLY	"--claims, --at and --jwks are for the desk: name documents with -f"
+bool explain_is_for_desk(const struct explain_question *q);
+#define EXPLAIN_TIME_MAX	253402300799	/* the end of the year 9999 */
 
 /* What sallyctl is told beside the question. */
 struct explain_desk {

@@ -5,6 +5,7 @@
 #include "proxy/admin/explain.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #include "sallyport/cidr.h"
 #include "sallyport/object.h"
@@ -18,6 +19,7 @@ const char explain_usage[] =
 	"      --client-ip ADDRESS who asks (default: " EXPLAIN_CLIENT_DEFAULT ")\n"
 	"      --token JWT         authorization: Bearer JWT\n"
 	"      --claims JSON       of a token that was verified (with -f)\n"
+	"      --at TIME           when, such as 2026-11-21T10:00:00Z (with -f)\n"
 	"      --sni NAME          the server name in the TLS hello; '' for none\n"
 	"      --connect-to A:PORT the address and port that is bound, not the URL's\n"
 	"      --port PORT         the same without an address\n"
@@ -100,6 +102,23 @@ static bool take_claims(struct parsing *p, struct slice value)
 {
 	p->q->claims = value;
 	return true;
+}
+
+/* Seconds since 1970, or as documents and tokens print times. */
+static bool take_time(struct parsing *p, struct slice value)
+{
+	struct tm tm = { 0 };
+	uint64_t seconds;
+	const char *end;
+
+	if (slice_to_u64(value, &seconds) && seconds > 0 && seconds <= EXPLAIN_TIME_MAX) {
+		p->q->at_s = (int64_t)seconds;
+		return true;
+	}
+	end = strptime(arena_text(p->arena, value), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	if (end != NULL && *end == '\0')
+		p->q->at_s = timegm(&tm);
+	return p->q->at_s > 0 || wrong(p, "--at: a time such as 2026-11-21T10:00:00Z, not '%.*s'", SLICE_ARG(value));
 }
 
 /* As curl would send it. */
@@ -201,6 +220,7 @@ static const struct word_option {
 	{ '\0', false, "client-ip", take_client },
 	{ '\0', false, "token", take_token },
 	{ '\0', false, "claims", take_claims },
+	{ '\0', false, "at", take_time },
 	{ '\0', false, "sni", take_sni },
 	{ '\0', false, "connect-to", take_address },
 	{ '\0', false, "port", take_port },
@@ -297,6 +317,11 @@ static bool take_url(struct parsing *p)
 	return true;
 }
 
+bool explain_is_for_desk(const struct explain_question *q)
+{
+	return q->claims.at != NULL || q->at_s != 0;
+}
+
 enum outcome explain_parse(const struct slice *words, size_t count, struct arena *a,
 			   struct explain_question *q, struct explain_desk *desk, char *why,
 			   size_t why_bytes)
@@ -327,7 +352,7 @@ enum outcome explain_parse(const struct slice *words, size_t count, struct arena
 		return OK;
 	if (sound && p.url.at == NULL)
 		sound = wrong(&p, "which URL?");
-	if (sound && desk != NULL && desk->files.count == 0 && (q->claims.at != NULL || desk->jwks != NULL))
+	if (sound && desk != NULL && desk->files.count == 0 && (explain_is_for_desk(q) || desk->jwks != NULL))
 		sound = wrong(&p, EXPLAIN_AT_DESK_ONLY);
 	return sound && take_url(&p) ? OK : FAILED;
 }
@@ -398,6 +423,8 @@ void explain_write(const struct explain_question *q, struct text *line)
 	if (q->http2)
 		text_add(line, SLICE(" --http2"));
 	write_option("--claims", q->claims, line);
+	snprintf(number, sizeof(number), "%lld", (long long)q->at_s);
+	write_option("--at", q->at_s != 0 ? slice_of(number) : NO_SLICE, line);
 	write_option("--client-ip", q->client, line);
 	write_option("--sni", q->sni_set ? q->sni : NO_SLICE, line);
 	write_option("--connect-to", q->address, line);

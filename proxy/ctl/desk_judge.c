@@ -102,7 +102,7 @@ static struct check_reply no_token(enum jwt_status status)
 				     .why = slice_of(jwt_status_text(status)) };
 }
 
-static const struct reasoning *judge(struct desk_judge *j, const struct check_request *q,
+static const struct reasoning *judge(struct desk_judge *j, const struct check_request *q, int64_t at_s,
 				     struct arena *a, struct check_reply *reply)
 {
 	struct check *check = arena_new(a, struct check);
@@ -114,13 +114,15 @@ static const struct reasoning *judge(struct desk_judge *j, const struct check_re
 		return NULL;
 	}
 	check->assumed = j->assumed;
+	check->now_s = at_s;
 	reasoning = reasoning_of(j->rules->index, j->tokens, check);
 	*reply = question_reply(q, reasoning->verdict, a);
 	return reasoning;
 }
 
 const struct reasoning *desk_judge_ask(struct desk_judge *j, const struct check_request *q,
-				       struct slice claims, struct arena *a, struct authz_verdict *v)
+				       struct slice claims, int64_t at_s, struct arena *a,
+				       struct authz_verdict *v)
 {
 	struct check_request *asked = arena_new(a, struct check_request);
 	const struct reasoning *reasoning = NULL;
@@ -135,7 +137,7 @@ const struct reasoning *desk_judge_ask(struct desk_judge *j, const struct check_
 	if (claims.at != NULL)
 		status = token_of_claims(claims, &j->assumed);
 	if (status == JWT_OK)
-		reasoning = judge(j, asked, a, &reply);
+		reasoning = judge(j, asked, at_s, a, &reply);
 	else
 		reply = no_token(status);
 	*v = answer_of(&reply, a);

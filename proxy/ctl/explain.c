@@ -117,7 +117,7 @@ void explain_documents_ask(struct explain_documents *d, const struct explain_que
 	while ((asked = explain_asks(e)) != NULL) {
 		struct authz_verdict v;
 
-		reasoning = desk_judge_ask(judge_of(d), asked, q->claims, a, &v);
+		reasoning = desk_judge_ask(judge_of(d), asked, q->claims, q->at_s, a, &v);
 		explain_answer(e, &v);
 	}
 	more = explain_doors(reasoning);

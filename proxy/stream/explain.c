@@ -39,6 +39,11 @@ static bool is_loopback(struct slice address)
 	return ip_sockaddr(address, 0, &a) > 0 && address_is_loopback((const struct sockaddr *)&a);
 }
 
+static int64_t when_us(const struct explain_question *q)
+{
+	return q->at_s != 0 ? q->at_s * 1000000 : clock_wall_us();
+}
+
 static void describe(struct explaining *e)
 {
 	struct slice client = client_address(e);
@@ -46,7 +51,7 @@ static void describe(struct explaining *e)
 
 	e->x = (struct exchange){
 		.request = e->request, .local_address = explain_local_address(e),
-		.requested_server_name = e->out->sni, .start_wall_us = clock_wall_us(),
+		.requested_server_name = e->out->sni, .start_wall_us = when_us(e->out->question),
 		.protocol = e->out->question->http2 ? "HTTP/2" : "HTTP/1.1",
 	};
 	e->x.remote_address = slice_of(arena_printf(e->arena, form, SLICE_ARG(client)));

@@ -52,6 +52,7 @@ struct explain_question {
 	struct slice sni;			/* lower case; empty: none sent */
 	struct slice client;			/* address; absent: EXPLAIN_CLIENT_DEFAULT */
 	struct slice claims;			/* JSON of a token that was verified; absent: none */
+	int64_t at_s;				/* when: since 1970; 0: now */
 };
 
 /* What is known beside the documents. */

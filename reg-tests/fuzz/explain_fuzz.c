@@ -72,10 +72,50 @@ static void check_line(const struct explain_question *q, struct arena *a)
 	text_fini(&second);
 }
 
-static void check_answers(const struct explain_question *q, struct arena *a)
+/* One of the verdicts that there are, another one for each question. */
+static struct authz_verdict verdict(unsigned which)
 {
-	const struct explain_ground ground = { .live = false };
-	const struct explained *e = explain(documents_once(), q, &ground, a);
+	struct authz_verdict v = { .outcome = AUTHZ_ALLOWED, .status = 200, .reply = { .allow = true } };
+
+	switch (which % 5) {
+	case 0:
+		return v;
+	case 1:
+		v.reply.path_out = SLICE("/go/elsewhere");
+		v.reply.headers_set = SLICE("\1x\0011\0\0");
+		return v;
+	case 2:
+		v.reply.headers_remove = SLICE("\6origin\0");
+		v.reply.response_set = SLICE("\1y\0012\0\0");
+		return v;
+	case 3:
+		v.outcome = AUTHZ_DENIED;
+		v.status = 403;
+		v.reply = (struct check_reply){ .reason = SLICE("rbac"), .body = SLICE("RBAC: access denied"),
+						.why = SLICE("a/b#rule 0") };
+		return v;
+	default:
+		return authz_verdict_failed(AUTHZ_CAUSE_TIMEOUT);
+	}
+}
+
+static const struct explained *explain_all(const struct explain_question *q, unsigned which, struct arena *a)
+{
+	const struct explain_ground ground = { .live = false, .judged = which % 2 };
+	struct explaining *x = explain_begin(documents_once(), q, &ground, a);
+
+	for (unsigned asked = 0; explain_asks(x) != NULL; asked++) {
+		struct authz_verdict v = verdict(which / 2 + asked);
+
+		must(asked < 8);
+		explain_answer(x, &v);
+	}
+	return explain_result(x);
+}
+
+static void check_answers(const struct explain_question *q, unsigned which, struct arena *a)
+{
+	const struct explained *e = explain_all(q, which, a);
 	struct text out;
 	json_error_t error;
 	json_t *json;
@@ -102,7 +142,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (explain_parse(words, count, a, &q, NULL, why, sizeof(why)) == OK) {
 		check_line(&q, a);
-		check_answers(&q, a);
+		check_answers(&q, (unsigned)size, a);
 	} else {
 		must(why[0] != '\0');
 	}

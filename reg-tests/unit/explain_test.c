@@ -100,7 +100,7 @@ static void what_is_no_question_is_refused(void **state)
 		{ "-q", "http://a/" }, { "-X", "", "http://a/" }, { "http://a/", "-X" }, { "http://a/", "-H" },
 		{ "-H", "none", "http://a/" }, { "-H", ": x", "http://a/" }, { "-H", "a: b\r\nc: d", "http://a/" },
 		{ "-X", "A\nB", "http://a/" }, { "--http2=yes", "http://a/" }, { "--port", "0", "http://a/" },
-		{ "--port", "port", "http://a/" }, { "--client-ip", "a", "http://a/" },
+		{ "--port", "port", "http://a/" }, { "--at", "now", "http://a/" }, { "--at", "-5", "http://a/" }, { "--client-ip", "a", "http://a/" },
 		{ "--connect-to", "127.0.0.1", "http://a/" }, { "--body-bytes", "-1", "http://a/" },
 		/* those of sallyctl alone */
 		{ "-f", "file", "http://a/" }, { "-o", "json", "http://a/" }, { "--help" },
@@ -176,7 +176,8 @@ static void a_question_survives_the_socket(void **state)
 {
 	static const char *const words[] = {
 		"-X", "json", "-H", "a: b; c\\d \"e\" json", "-H", "\"\": x", "--sni", "", "-d", "12345", "--http2",
-		"--client-ip", "::1", "--listener", "unix:/a b", "--connect-to", "[::1]:80", "https://a:81/?json", NULL };
+		"--client-ip", "::1", "--listener", "unix:/a b", "--connect-to", "[::1]:80", "--claims", "{\"a\": 1}",
+		"--at", "1970-01-01T00:01:00Z", "https://a:81/?json", NULL };
 	struct explain_question before, after;
 	struct slice *split;
 	struct text line;
@@ -201,6 +202,8 @@ static void a_question_survives_the_socket(void **state)
 	assert_slice(after.listener, "unix:/a b");
 	assert_slice(after.address, "[::1]:80");
 	assert_int_equal(after.port, 81);
+	assert_slice(after.claims, "{\"a\": 1}");
+	assert_int_equal(after.at_s, 60);
 	assert_slice(after.url, "https://a:81/?json");
 	text_fini(&line);
 }
