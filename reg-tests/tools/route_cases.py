@@ -14,6 +14,8 @@ from top to bottom:
                                 that nobody listens on; @http@, @https@, @alt@ the ports that stand for 80,
                                 443, 8080; @tmp@, @ip@, @top@ as in lib.sh. They may stand in cases, too
     %% certificate NAME HOST …  a self-signed one for these hosts as the secret istio-system/NAME
+    %% key NAME                 an issuer's: @jwks-NAME@ are its public keys
+    %% token NAME KEY CLAIMS    @token-NAME@ is signed with that key; CLAIMS are members of a JSON object
     %% varying NAME …           fields of which explain cannot know the value: points of time, ports of clients
     %% notes TEXT               the proxy says this while it loads (a part of a line of its log)
     %% cases                    what follows are cases
@@ -164,7 +166,7 @@ class Suite:
         self.path, self.folder = path, os.path.dirname(path)
         self.name = os.path.basename(path).removesuffix(".cases")
         self.documents, self.included, self.certificates, self.notes, self.lines = [], [], [], [], []
-        self.varying = set()
+        self.varying, self.keys, self.tokens = set(), [], []
         self.documents_wanted = False
         with open(path, encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
@@ -197,6 +199,10 @@ class Suite:
             self.included.append(os.path.join(self.folder, rest))
         elif word == "certificate":
             self.certificates.append(rest.split())
+        elif word == "key":
+            self.keys.append(rest)
+        elif word == "token":
+            self.tokens.append(rest.split(" ", 2))
         elif word == "varying":
             self.varying.update(rest.split())
         elif word == "notes":
@@ -376,13 +382,14 @@ class Proxy:
         self.upstreams = Upstreams(options.ip)
         self.fronts = {name: free_port() for name in FRONTS}
         self.log_path = os.path.join(self.folder, "access.log")
-        self.connections = {}
+        self.connections, self.tokens = {}, {}
+        self.make_tokens()
         self.write_documents()
         self.write_certificates()
         self.start()
 
     def fill(self, text):
-        known = {"tmp": self.folder, "ip": self.options.ip, "top": self.options.top, **self.fronts}
+        known = {"tmp": self.folder, "ip": self.options.ip, "top": self.options.top, **self.fronts, **self.tokens}
 
         def value(found):
             return str(known.get(found[1]) or self.upstreams.port(found[1]))
@@ -395,6 +402,17 @@ class Proxy:
             with open(path, encoding="utf-8") as source, \
                     open(os.path.join(self.conf, os.path.basename(path)), "w", encoding="utf-8") as out:
                 out.write(self.fill(source.read()))
+
+    def make_tokens(self):
+        def jwt_tool(*words):
+            return subprocess.run([self.options.build + "/tools/jwt_tool", *words], check=True, cwd=self.folder,
+                                  stdout=subprocess.PIPE, encoding="ascii").stdout.strip()
+        for key in self.suite.keys:
+            jwt_tool("keygen", "RS256", key)
+            self.tokens["jwks-" + key] = jwt_tool("jwks", key + ".jwk")
+        for name, key, claims in self.suite.tokens:
+            self.tokens["token-" + name] = jwt_tool("mint", "--key", key + ".pem", "--alg", "RS256", "--kid", key,
+                                                    "--claims", "{" + claims + "}")
 
     def write_certificates(self):
         for name, *hosts in self.suite.certificates:
@@ -719,6 +737,7 @@ def main():
         options.add_argument("--" + name, required=True)
     options.add_argument("--only", default="")
     options = options.parse_args()
+    options.build, options.top, options.tmp = map(os.path.abspath, (options.build, options.top, options.tmp))
     cases = requests = 0
     failures = []
     # Side by side: most of the time is waiting for a log to be written and for a proxy to end.
