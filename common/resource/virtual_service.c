@@ -42,7 +42,7 @@ static bool decode_l4(struct decoder *d, const struct node *n, void *out, const 
 
 static const struct field spec_fields[] = {
 	FIELD(struct virtual_service, "hosts", hosts, decode_host_list, FIELD_OPTIONAL),
-	FIELD(struct virtual_service, "gateways", gateways, vs_decode_gateways, FIELD_OPTIONAL),
+	FIELD_ARG(struct virtual_service, "gateways", gateways, vs_decode_gateways, FIELD_OPTIONAL, "spec"),
 	FIELD(struct virtual_service, "http", http, decode_http, FIELD_OPTIONAL),
 	FIELD_ARG(struct virtual_service, "tls", tls, decode_l4, FIELD_OPTIONAL, "tls"),
 	FIELD(struct virtual_service, "tcp", tcp, decode_l4, FIELD_OPTIONAL),
@@ -218,6 +218,41 @@ static bool check_delegate(struct decoder *d, const struct node *spec)
 	return ok;
 }
 
+/* gateways of a match only narrow those of the document (4.1). */
+static void check_narrowing(struct decoder *d, const struct virtual_service *vs,
+			    const struct gateway_ref *items, size_t count, const char *kind, size_t route,
+			    size_t match)
+{
+	size_t mark;
+
+	for (size_t i = 0; i < count; i++)
+		if ((items[i].name.at == NULL && !items[i].mesh) ||
+		    gateway_refs_name(vs->gateways.items, vs->gateways.count, items[i].ns, items[i].name))
+			return;
+	if (count == 0)
+		return;
+	mark = decode_push(d, kind);
+	decode_push_index(d, route);
+	decode_push(d, "match");
+	decode_push_index(d, match);
+	decode_problem(d, SEVERITY_WARNING, items[0].where, "never used: none of these gateways is among those "
+		       "of the VirtualService, which they can only narrow");
+	decode_pop(d, mark);
+}
+
+#define CHECK_NARROWING(d, vs, kind) \
+	for (size_t i = 0; i < (vs)->kind.count; i++) \
+		for (size_t j = 0; j < (vs)->kind.items[i].match.count; j++) \
+			check_narrowing(d, vs, (vs)->kind.items[i].match.items[j].gateways.items, \
+					(vs)->kind.items[i].match.items[j].gateways.count, #kind, i, j)
+
+static void check_match_gateways(struct decoder *d, const struct virtual_service *vs)
+{
+	CHECK_NARROWING(d, vs, http);
+	CHECK_NARROWING(d, vs, tls);
+	CHECK_NARROWING(d, vs, tcp);
+}
+
 static void check_document(struct decoder *d, const struct node *spec, struct virtual_service *vs)
 {
 	bool is_delegate = !list_written(spec, "hosts"), mesh = names_mesh(vs);
@@ -239,8 +274,11 @@ static void check_document(struct decoder *d, const struct node *spec, struct vi
 	    (vs->gateways.count == 0 || (vs->gateways.count == 1 && vs->gateways.items[0].mesh)))
 		decode_warning(d, node_has(spec, "gateways") ? node_get(spec, "gateways") : spec,
 			       "has no effect at the edge: no Gateway is named in gateways");
-	if (!is_delegate)
-		default_gateways(d, vs);
+	if (is_delegate)
+		return;
+	if (vs->gateways.count > 0)
+		check_match_gateways(d, vs);
+	default_gateways(d, vs);
 }
 
 struct virtual_service *virtual_service_decode(struct decoder *d, const struct node *spec,

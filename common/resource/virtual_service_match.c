@@ -36,8 +36,10 @@ bool vs_decode_namespace(struct decoder *d, const struct node *n, void *out, con
 
 /* --- gateways ------------------------------------------------------------------------------ */
 
-static bool bad_gateway(struct decoder *d, const struct node *n)
+/* Nothing more is said of it. */
+static bool bad_gateway(struct decoder *d, const struct node *n, struct gateway_ref *g)
 {
+	g->ns = g->name = NO_SLICE;
 	return decode_error(
 		d, n, "invalid gateway reference \"%.*s\", write name, namespace/name or mesh",
 		SLICE_ARG(n->text));
@@ -71,17 +73,19 @@ static bool decode_gateway(struct decoder *d, const struct node *n, void *out, c
 	g->name = rest;
 	if (rest.at != NULL)
 		return (hostname_is_label(g->ns) && hostname_is_label(g->name)) ||
-		       bad_gateway(d, n);
+		       bad_gateway(d, n, g);
 	g->name = text;
 	g->ns = slice_of(d->ns);
 	if (!hostname_is_domain(text))
-		return bad_gateway(d, n);
+		return bad_gateway(d, n, g);
 	return slice_find(text, '.') < 0 || take_dotted_gateway(d, n, g);
 }
 
 static bool same_gateway(const struct gateway_ref *a, const struct gateway_ref *b)
 {
-	return a->mesh == b->mesh && slice_eq(a->ns, b->ns) && slice_eq(a->name, b->name);
+	if (a->mesh || b->mesh || a->name.at == NULL)
+		return a->mesh && b->mesh;
+	return slice_eq(a->ns, b->ns) && slice_eq(a->name, b->name);
 }
 
 bool vs_decode_gateways(struct decoder *d, const struct node *n, void *out, const void *arg)
@@ -91,10 +95,13 @@ bool vs_decode_gateways(struct decoder *d, const struct node *n, void *out, cons
 	LIST(struct gateway_ref) *list = out;
 	bool ok = decode_list(d, n, out, &row);
 
-	(void)arg;
-	for (size_t i = 1; i < list->count; i++) {
+	for (size_t i = 0; i < list->count; i++) {
 		size_t mark = decode_push_index(d, i), j = 0;
 
+		/* Alone in `spec` it is told of as a document without effect (V17). */
+		if (list->items[i].mesh && (arg == NULL || list->count > 1))
+			decode_problem(d, SEVERITY_NOTE, list->items[i].where,
+				       "mesh is ignored: there are no sidecars at the edge");
 		while (j < i && !same_gateway(&list->items[j], &list->items[i]))
 			j++;
 		if (j < i)

@@ -21,7 +21,7 @@ bool vs_check_regex(struct decoder *d, const struct node *n, struct slice patter
 
 /* virtual_service_match.c: LIST(struct http_match), null items are {}. */
 bool vs_decode_http_matches(struct decoder *d, const struct node *n, void *out, const void *arg);
-/* Shared with tls and tcp matches. */
+/* Shared with tls and tcp matches; `arg`: non-NULL: of the document itself. */
 bool vs_decode_gateways(struct decoder *d, const struct node *n, void *out, const void *arg);
 bool vs_decode_match_port(struct decoder *d, const struct node *n, void *out, const void *arg);
 bool vs_decode_namespace(struct decoder *d, const struct node *n, void *out, const void *arg);

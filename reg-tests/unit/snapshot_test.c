@@ -65,6 +65,10 @@ static const char *served(struct loaded *l, uint32_t port, const char *host, con
 #define BASE		ENTRY("b", 80)
 #define GW_ANY		GW("gw", SERVER(80, "HTTP", "[\"*\"]"))
 
+#define EXPORTED(ns, name, export_to, more, http) \
+	"apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: " name ", namespace: " ns more "}\n" \
+	"spec:\n  hosts: [a.com]\n  gateways: [default/gw]\n  exportTo: " export_to "\n  http:\n" http "---\n"
+
 struct http_row {
 	const char *name, *yaml, *host, *path, *expected;
 };
@@ -121,6 +125,47 @@ static const struct http_row http_rows[] = {
 	{ "source labels of an item", BASE GW_ANY VS("v", "[a.com]", MATCH_TO("sourceLabels: {istio: egress}", "b")), "a.com", "/", "404" },
 	{ "our labels", BASE GW_ANY VS("v", "[a.com]", MATCH_TO("sourceLabels: {istio: ingressgateway}", "b")), "a.com", "/", B80 },
 	{ "source namespace", BASE GW_ANY VS("v", "[a.com]", MATCH_TO("sourceNamespace: other", "b")), "a.com", "/", "404" },
+	/* 4.1: names of Gateways */
+	{ "old dotted name", BASE GW_IN("infra", "gw", SERVER(80, "HTTP", "[a.com]")) VS_IN("default", "v", "[a.com]", "[gw.infra]", TO("b")), "a.com", "/", B80 },
+	{ "old dotted name, long", BASE GW_IN("infra", "gw", SERVER(80, "HTTP", "[a.com]"))
+	  VS_IN("default", "v", "[a.com]", "[gw.infra.svc.cluster.local]", TO("b")), "a.com", "/", B80 },
+	{ "mesh and a Gateway", BASE GW_ANY VS_IN("default", "v", "[a.com]", "[mesh, gw]", TO("b")), "a.com", "/", B80 },
+	{ "an item for another of its Gateways", BASE ENTRY("c", 80) GW_ANY VS_IN("default", "v", "[a.com]", "[gw, infra/gw]",
+	  MATCH_TO("gateways: [infra/gw]", "b") TO("c")), "a.com", "/", "outbound|80||c.local" },
+	{ "an item beyond its Gateways", BASE GW_ANY GW_IN("infra", "gw", SERVER(80, "HTTP", "[a.com]")) VS_IN("default", "v", "[a.com]", "[gw]",
+	  MATCH_TO("gateways: [infra/gw]", "b")), "a.com", "/", "404" },
+	/* 4.2: gateways of an item put sources aside */
+	{ "sources beside gateways", BASE GW_ANY VS("v", "[a.com]", MATCH_TO("gateways: [gw], sourceLabels: {istio: other}, sourceNamespace: other", "b")), "a.com", "/", B80 },
+	{ "our namespace", BASE GW_ANY VS("v", "[a.com]", MATCH_TO("sourceNamespace: istio-system", "b")), "a.com", "/", B80 },
+	/* 4.3, 4.4: private ones, then those exported by name, then public ones; by age; D12: by namespace, then name */
+	{ "private before by name", BASE ENTRY("c", 80) GW_ANY EXPORTED("default", "aaa", "[istio-system]", "", TO("b"))
+	  EXPORTED("istio-system", "zzz", "[.]", "", TO("c")), "a.com", "/", "outbound|80||c.local" },
+	{ "by name before public", BASE ENTRY("c", 80) GW_ANY EXPORTED("default", "aaa", "[\"*\"]", "", TO("b"))
+	  EXPORTED("default", "zzz", "[istio-system, other]", "", TO("c")), "a.com", "/", "outbound|80||c.local" },
+	{ "hidden", BASE ENTRY("c", 80) GW_ANY EXPORTED("default", "aaa", "[other]", "", TO("b"))
+	  EXPORTED("default", "zzz", "[\"*\"]", "", TO("c")), "a.com", "/", "outbound|80||c.local" },
+	{ "the older before the newer", BASE ENTRY("c", 80) GW_ANY
+	  EXPORTED("default", "aaa", "[\"*\"]", ", creationTimestamp: \"2024-02-01T00:00:00Z\"", TO("b"))
+	  EXPORTED("default", "zzz", "[\"*\"]", ", creationTimestamp: \"2024-01-01T00:00:00Z\"", TO("c")), "a.com", "/", "outbound|80||c.local" },
+	{ "without an age the oldest", BASE ENTRY("c", 80) GW_ANY
+	  EXPORTED("default", "aaa", "[\"*\"]", ", creationTimestamp: \"2024-02-01T00:00:00Z\"", TO("b"))
+	  EXPORTED("default", "zzz", "[\"*\"]", "", TO("c")), "a.com", "/", "outbound|80||c.local" },
+	{ "by namespace, then name", BASE ENTRY("c", 80) GW_ANY EXPORTED("default", "bbb", "[\"*\"]", "", TO("b"))
+	  EXPORTED("aaa", "zzz", "[\"*\"]", "", TO("c")), "a.com", "/", "outbound|80||c.local" },
+	/* 6.1, 6.9 */
+	{ "what catches all drops the rest of its document", BASE ENTRY("c", 80) GW_ANY
+	  VS("v", "[a.com]", MATCH_TO("uri: {prefix: /}", "b") MATCH_TO("uri: {exact: /x}", "c")), "a.com", "/x", B80 },
+	{ "regex .*", BASE ENTRY("c", 80) GW_ANY VS("a1", "[a.com]", MATCH_TO("uri: {regex: \".*\"}", "b"))
+	  VS("a2", "[a.com]", MATCH_TO("uri: {prefix: /x}", "c")), "a.com", "/x", "outbound|80||c.local" },
+	{ "regex /.* is none", BASE ENTRY("c", 80) GW_ANY VS("a1", "[a.com]", MATCH_TO("uri: {regex: \"/.*\"}", "b"))
+	  VS("a2", "[a.com]", MATCH_TO("uri: {prefix: /x}", "c")), "a.com", "/x", B80 },
+	{ "{} of a method is none", BASE ENTRY("c", 80) GW_ANY VS("a1", "[a.com]", MATCH_TO("method: {}", "b"))
+	  VS("a2", "[a.com]", MATCH_TO("uri: {prefix: /x}", "c")), "a.com", "/x", B80 },
+	{ "a port does not count", BASE ENTRY("c", 80) GW_ANY VS("a1", "[a.com]", MATCH_TO("port: 80, uri: {prefix: /}", "b"))
+	  VS("a2", "[a.com]", MATCH_TO("uri: {prefix: /x}", "c")), "a.com", "/x", "outbound|80||c.local" },
+	{ "an item that is filtered out catches nothing", BASE ENTRY("c", 80) GW_ANY
+	  VS("v", "[a.com]", "  - match: [{port: 81}, {uri: {exact: /y}}]\n    route: [{destination: {host: b.local}}]\n" MATCH_TO("uri: {exact: /x}", "c")),
+	  "a.com", "/x", "outbound|80||c.local" },
 	{ "V66", BASE GW_ANY VS_IN("default", "v", "[a.com]", "[mesh]", TO("b")), "a.com", "/", "404" },
 	{ "redirect", GW_ANY VS("v", "[a.com]", "  - redirect: {uri: /n}\n"), "a.com", "/", "redirect" },
 	{ "direct response", GW_ANY VS("v", "[a.com]", "  - directResponse: {status: 200}\n"), "a.com", "/", "direct" },

@@ -29,6 +29,7 @@ static const struct document_row rules[] = {
 	{ "V02", "gateways: [edge]\nhttp: [{" TO "}]\n", "1:11: " AT "spec: without hosts this is a delegate, which must not name gateways\n" },
 	{ "V03", "tls: [{match: [{sniHosts: [a.b]}], " TO "}]\n",
 	  "1:6: " AT "spec: without hosts this is a delegate, which must not have tls routes\n" },
+	{ "V04", "tcp: [{" TO "}]\n", "1:6: " AT "spec: without hosts this is a delegate, which must not have tcp routes\n" },
 	{ "V05", "hosts: [\"\"]\ngateways: [edge]\nhttp: [{" TO "}]\n", "1:9: " AT "spec.hosts[0]: an empty host\n" },
 	{ "V06", "hosts: [a_b.example]\ngateways: [edge]\nhttp: [{" TO "}]\n", "*1:9: " AT "spec.hosts[0]: host \"a_b.example\"" },
 	{ "V06 ip", "hosts: [10.1.2.3]\ngateways: [edge]\nhttp: [{" TO "}]\n", "" },
@@ -48,6 +49,15 @@ static const struct document_row rules[] = {
 	{ "V14", HEAD "exportTo: [\".\", shop]\nhttp: [{" TO "}]\n", "3:17: " AT "spec.exportTo[1]: duplicate exportTo value \"shop\": \".\" is the resource's own namespace\n" },
 	{ "V15", HEAD "exportTo: [\"*\", shop]\nhttp: [{" TO "}]\n", "3:11: " AT "spec.exportTo: \"*\" must stand alone\n" },
 	{ "V16", HEAD "http:\n- null\n", "*4:3: " AT "spec.http[0]: is null" },
+	{ "mesh beside a Gateway", "hosts: [a.b]\ngateways: [edge, mesh]\nhttp: [{" TO "}]\n",
+	  "2:18: note: " AT "spec.gateways[1]: mesh is ignored: there are no sidecars at the edge\n" },
+	{ "mesh in a match", MATCH("gateways: [mesh]"),
+	  "*5:16: note: " AT "spec.http[0].match[0].gateways[0]: mesh is ignored" },
+	{ "4.1 a match beyond the document", MATCH("gateways: [other]"),
+	  "5:16: warning: " AT "spec.http[0].match[0]: never used: none of these gateways is among those of the VirtualService, which they can only narrow\n" },
+	{ "4.1 a match within", MATCH("gateways: [other, edge]"), "" },
+	{ "4.1 tcp", "hosts: [a.b]\ngateways: [edge]\ntcp:\n- match: [{gateways: [infra/edge]}]\n  " TO "\n",
+	  "4:23: warning: " AT "spec.tcp[0].match[0]: never used: none of these gateways is among those of the VirtualService, which they can only narrow\n" },
 	{ "V17", "hosts: [a.b]\ngateways: [mesh]\nhttp: [{" TO "}]\n", "2:11: warning: " AT "spec: has no effect at the edge: no Gateway is named in gateways\n" },
 	{ "unknown", HEAD "http:\n- matches: []\n  " TO "\n", "4:3: " AT "spec.http[0]: unknown field \"matches\", did you mean \"match\"?\n" },
 
@@ -83,6 +93,7 @@ static const struct document_row rules[] = {
 	{ "V31 without", MATCH("withoutHeaders: {k: null, l: {}, m: {regex: \"*\"}}"),
 	  "" },
 	{ "V32", "hosts: [a.b]\ngateways: [edge, mesh]\nhttp:\n- match: [{headers: {\"@request.auth.claims.sub\": {exact: x}}}]\n  " TO "\n",
+	  "2:18: note: " AT "spec.gateways[1]: mesh is ignored: there are no sidecars at the edge\n"
 	  "4:22: " AT "spec.http[0].match[0]: claims can be matched at gateways only: name them in gateways, without mesh\n" },
 	{ "claims", MATCH("headers: {\"@Request.Auth.Claims[a][b.c]\": {exact: x}}"), "" },
 	{ "V30 claim, empty brackets", MATCH("headers: {\"@request.auth.claims[]\": {exact: x}}"),
@@ -422,6 +433,38 @@ static void the_document_decodes(void **state)
 	document_close(&doc);
 }
 
+/* V77: at the edges of both bounds, as text and in base64. */
+static void bodies_are_bounded(void **state)
+{
+	static const struct { size_t bytes; const char *told; } table[] = {
+		{ 102400, "" },
+		{ 102401, "warning: " AT "spec.http[0].directResponse.body: a body of 102401 bytes is kept in memory" },
+		{ 1048576, "warning: " AT "spec.http[0].directResponse.body: a body of 1048576 bytes is kept in memory" },
+		{ 1048577, ": " AT "spec.http[0].directResponse.body: a body of 1048577 bytes, at most 1048576 are allowed" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * COUNT_OF(table); i++) {
+		size_t bytes = table[i / 2].bytes, units = i % 2 == 0 ? bytes : (bytes + 2) / 3 * 4;
+		struct document doc;
+		struct text t;
+
+		text_init(&t);
+		text_printf(&t, HEAD "http:\n- directResponse:\n    status: 200\n    body: {%s: ", i % 2 == 0 ? "string" : "bytes");
+		for (size_t k = 0; k < units; k++)
+			text_add_char(&t, 'A');
+		for (size_t k = 0; i % 2 == 1 && k < (3 - bytes % 3) % 3; k++)
+			t.at[t.len - 1 - k] = '=';
+		text_printf(&t, "}\n");
+		document_open(&doc, decode, "VirtualService", t.at);
+		if ((table[i / 2].told[0] == '\0') != (doc.text.len == 0) ||
+		    (doc.text.len > 0 && strstr(doc.text.at, table[i / 2].told) == NULL))
+			fail_msg("%zu: %s", bytes, doc.text.len > 0 ? doc.text.at : "nothing");
+		document_close(&doc);
+		text_fini(&t);
+	}
+}
+
 static void omitted_gateways_are_the_mesh(void **state)
 {
 	struct document doc;
@@ -703,6 +746,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_rule_is_told),
 		cmocka_unit_test(the_document_decodes),
+		cmocka_unit_test(bodies_are_bounded),
 		cmocka_unit_test(omitted_gateways_are_the_mesh),
 		cmocka_unit_test(matches_decode),
 		cmocka_unit_test(claim_keys_become_paths),
