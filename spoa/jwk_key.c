@@ -337,6 +337,96 @@ static enum jwt_status okp_from_json(struct jwk_entry *entry, const json_t *m, s
 	return entry_finish(entry, pkey, JWKS_OKP_X_BAD_BASE64);
 }
 
+/* Certificates: keys without numbers of their own */
+
+static enum jwt_status rsa_from_pkey(struct jwk_entry *e, EVP_PKEY *pkey, enum jwt_status otherwise)
+{
+	int bits = EVP_PKEY_get_bits(pkey);
+
+	if (bits < (int)JWK_RSA_BITS_MIN || bits > (int)JWK_RSA_BITS_MAX) {
+		EVP_PKEY_free(pkey);
+		return failed(otherwise);
+	}
+	e->pub.kind = JWK_RSA;
+	e->pub.bits = (unsigned)bits;
+	return entry_finish(e, pkey, otherwise);
+}
+
+static enum jwt_status ec_from_pkey(struct jwk_entry *e, const json_t *m, EVP_PKEY *pkey)
+{
+	char group[32] = "";
+	struct slice crv;
+
+	json_string_field(m, "crv", &crv);
+	EVP_PKEY_get_utf8_string_param(pkey, OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group), NULL);
+	for (size_t i = 0; i < COUNT_OF(curves); i++) {
+		if (strcmp(curves[i].group, group) != 0)
+			continue;
+		if ((crv.len > 0 && !slice_eq(crv, slice_of(curves[i].crv))) ||
+		    (e->pub.alg.len > 0 && !slice_eq(e->pub.alg, slice_of(curves[i].alg))))
+			break;
+		e->pub.kind = curves[i].kind;
+		e->pub.bits = curves[i].bits;
+		return entry_finish(e, pkey, JWKS_EC_CREATE_KEY_FAIL);
+	}
+	EVP_PKEY_free(pkey);
+	return failed(JWKS_EC_KEY_ALG_OR_CRV_UNSUPPORTED);
+}
+
+/* The first certificate of `x5c` (RFC 7517, 4.7) in base64; NULL: there is none that could be read. */
+static EVP_PKEY *x5c_pkey(const json_t *m, struct arena *a)
+{
+	const json_t *first = json_array_get(json_object_get(m, "x5c"), 0);
+	struct slice text = slice_make(json_string_value(first), json_string_length(first));
+	const unsigned char *at;
+	unsigned char *bytes;
+	X509 *certificate;
+	EVP_PKEY *pkey;
+	ptrdiff_t len;
+
+	if (!json_is_string(first))
+		return NULL;
+	at = bytes = arena_alloc(a, BASE64_DECODED_MAX(text.len));
+	len = base64_decode(text, bytes);
+	certificate = len > 0 ? d2i_X509(NULL, &at, len) : NULL;
+	pkey = certificate != NULL && at == bytes + len ? X509_get_pubkey(certificate) : NULL;
+	X509_free(certificate);
+	return pkey;
+}
+
+/* A key that has no numbers but those of its certificate. Who gave us the set vouches for it: neither the
+ * chain nor the dates are looked at, as with numbers. */
+static enum jwt_status entry_from_x5c(struct jwk_entry *e, const json_t *m, struct slice kty, struct arena *a)
+{
+	bool rsa = slice_eq(kty, SLICE("RSA"));
+	EVP_PKEY *pkey;
+
+	if (rsa && e->pub.alg.len > 0 && !slice_starts(e->pub.alg, SLICE("RS")) &&
+	    !slice_starts(e->pub.alg, SLICE("PS")))
+		return JWKS_RSA_KEY_BAD_ALG;
+	if (!rsa && e->pub.alg.len > 0 && !slice_starts(e->pub.alg, SLICE("ES")))
+		return JWKS_EC_KEY_BAD_ALG;
+	pkey = x5c_pkey(m, a);
+	if (pkey == NULL)
+		return failed(JWKS_X509_PARSE_ERROR);
+	if (!EVP_PKEY_is_a(pkey, rsa ? "RSA" : "EC")) {
+		EVP_PKEY_free(pkey);
+		return failed(JWKS_X509_GET_PUBKEY_ERROR);
+	}
+	return rsa ? rsa_from_pkey(e, pkey, JWKS_X509_GET_PUBKEY_ERROR) : ec_from_pkey(e, m, pkey);
+}
+
+static bool has_only_x5c(const json_t *m, struct slice kty)
+{
+	static const char *const numbers[] = { "n", "e", "x", "y" };
+
+	for (size_t i = 0; i < COUNT_OF(numbers); i++)
+		if (json_object_get(m, numbers[i]) != NULL)
+			return false;
+	return json_is_array(json_object_get(m, "x5c")) &&
+	       (slice_eq(kty, SLICE("RSA")) || slice_eq(kty, SLICE("EC")));
+}
+
 enum jwt_status jwk_entry_from_json(struct jwk_entry *e, const json_t *m, struct arena *a,
 				    const char **warning)
 {
@@ -355,6 +445,8 @@ enum jwt_status jwk_entry_from_json(struct jwk_entry *e, const json_t *m, struct
 	e->pub.alg = arena_slice(a, alg);
 	if (json_object_get(m, "d") != NULL)
 		*warning = "holds private key material; only the public part is used";
+	if (has_only_x5c(m, kty))
+		return entry_from_x5c(e, m, kty, a);
 	if (slice_eq(kty, SLICE("RSA")))
 		return rsa_from_json(e, m, a);
 	if (slice_eq(kty, SLICE("EC")))
@@ -370,7 +462,6 @@ enum jwt_status jwk_entry_from_certificate(struct jwk_entry *e, struct slice kid
 	BIO *bio = BIO_new_mem_buf(pem.at, (int)pem.len);
 	X509 *certificate;
 	EVP_PKEY *pkey;
-	int bits;
 
 	*e = (struct jwk_entry){ 0 };
 	if (bio == NULL)
@@ -381,15 +472,12 @@ enum jwt_status jwk_entry_from_certificate(struct jwk_entry *e, struct slice kid
 		return failed(JWKS_X509_PARSE_ERROR);
 	pkey = X509_get_pubkey(certificate);
 	X509_free(certificate);
-	bits = pkey != NULL && EVP_PKEY_is_a(pkey, "RSA") ? EVP_PKEY_get_bits(pkey) : 0;
-	if (bits < (int)JWK_RSA_BITS_MIN || bits > (int)JWK_RSA_BITS_MAX) {
+	if (pkey == NULL || !EVP_PKEY_is_a(pkey, "RSA")) {
 		EVP_PKEY_free(pkey);
 		return failed(JWKS_X509_GET_PUBKEY_ERROR);
 	}
 	e->pub.kid = arena_slice(a, kid);
-	e->pub.kind = JWK_RSA;
-	e->pub.bits = (unsigned)bits;
-	return entry_finish(e, pkey, JWKS_X509_GET_PUBKEY_ERROR);
+	return rsa_from_pkey(e, pkey, JWKS_X509_GET_PUBKEY_ERROR);
 }
 
 /* An INTEGER of DER from `len` big-endian bytes; returns what follows it. */
