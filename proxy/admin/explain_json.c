@@ -61,6 +61,23 @@ static void add_chain(struct put_json *j, const char *name, const struct chain *
 	put_close(j, '}');
 }
 
+static void add_certificate(struct put_json *j, const struct explained_certificate *c)
+{
+	if (!c->known) {
+		put_null(j, "certificate");
+		return;
+	}
+	put_open(j, "certificate", '{');
+	put_bool(j, "covers", c->covers);
+	put_open(j, "names", '[');
+	for (size_t i = 0; i < c->names.count; i++) {
+		put_next(j);
+		text_add_json(j->out, c->names.items[i]);
+	}
+	put_close(j, ']');
+	put_close(j, '}');
+}
+
 /* ---- messages ---- */
 
 static void add_headers(struct put_json *j, const struct headers *h)
@@ -346,6 +363,7 @@ void explain_add_json(const struct explained *e, bool live, const struct explain
 	put_slice(&j, "sni", e->sni);
 	add_chain(&j, "server", e->chain);
 	add_chain(&j, "served_by", e->choice.chain);
+	add_certificate(&j, &e->certificate);
 	add_request(&j, "request", e->request);
 	add_routes(&j, e);
 	add_response(&j, e);

@@ -24,6 +24,19 @@ void explain_say(struct text *out, const char *label, const char *fmt, ...)
 	text_printf(out, "%-*s%s\n", LABEL_COLUMNS, label, line);
 }
 
+static void say_certificate(const struct explained_certificate *c, struct text *out)
+{
+	struct text names;
+
+	if (!c->known)
+		return;
+	text_init(&names);
+	for (size_t i = 0; i < c->names.count; i++)
+		text_printf(&names, "%s%.*s", i > 0 ? ", " : "", SLICE_ARG(c->names.items[i]));
+	explain_say(out, "Certificate", "%s", names.len > 0 ? names.at : "for no host");
+	text_fini(&names);
+}
+
 static void say_connection(const struct explained *e, struct text *out)
 {
 	const struct listener_plan *l = e->listener;
@@ -42,6 +55,7 @@ static void say_connection(const struct explained *e, struct text *out)
 	    c->where.line);
 	explain_say(out, "Server", "%.*s: %s, TLS %s", SLICE_ARG(c->name), c->kind == CHAIN_HTTP ? "HTTP" : "TCP",
 	    chain_mode(c));
+	say_certificate(&e->certificate, out);
 	if (e->choice.chain != NULL && e->choice.chain != c)
 		explain_say(out, "Served by", "%.*s of Gateway %.*s (%s:%u): same certificate, same demands on clients",
 		    SLICE_ARG(e->choice.chain->name), SLICE_ARG(e->choice.chain->gateway),

@@ -15,7 +15,7 @@
  *
  * Owner    everything is in the arena given or borrowed from snapshot and question, which stay as long.
  * Thread   main, where endpoints are published (cluster_visit_endpoints()); at the desk any.
- * Blocks   never. Never fails: what cannot be served is an end, too. */
+ * Blocks   at the desk reads the secrets of the server. Never fails: what cannot be served is an end, too. */
 #ifndef SALLYPORT_PROXY_EXPLAIN_H
 #define SALLYPORT_PROXY_EXPLAIN_H
 
@@ -59,7 +59,7 @@ struct explain_question {
 struct explain_ground {
 	bool live;				/* endpoints have a state */
 	struct slice own_address;		/* for x-forwarded-for of loopback clients; may be empty */
-	const struct tls_set *tls;		/* NULL: at the desk, where no secret need be */
+	const struct tls_set *tls;		/* NULL: at the desk, where secrets are read if they are there */
 	bool judged;				/* there is an agent, or what stands for it: it is asked */
 };
 
@@ -123,6 +123,13 @@ struct explained_verdict {
 	struct slice reason, policy, why, shadow, principal;	/* of struct check_reply */
 };
 
+/* What the client is shown, as far as it is known here. */
+struct explained_certificate {
+	bool known;
+	bool covers;				/* one of them is for the host of the URL */
+	LIST(struct slice) names;		/* of all of them: DNS names and addresses */
+};
+
 struct explained {
 	const struct snapshot *snapshot;
 	const struct explain_question *question;
@@ -132,6 +139,7 @@ struct explained {
 	const struct listener_plan *listener;	/* NULL: NO_LISTENER */
 	struct slice sni;			/* absent: none sent */
 	const struct chain *chain;		/* chosen by it; NULL: none */
+	struct explained_certificate certificate;	/* where TLS ends here */
 
 	/* the request; NULL before it was read */
 	const struct message *request;		/* as routed: path normalised, the proxy's own fields added */

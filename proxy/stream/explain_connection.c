@@ -142,6 +142,7 @@ bool explain_connection(struct explaining *e)
 		return ends_with(e, EXPLAINED_TLS_MISMATCH, "");
 	if (c->tls && lacks_secret(e, c))
 		return ends_with(e, EXPLAINED_NO_SECRET, "");
+	explain_certificate(e);
 	if (c->kind == CHAIN_TCP)
 		return ends_with(e, EXPLAINED_RELAYED, "");
 	out->choice.chain = c;

@@ -342,11 +342,27 @@ static void hint_endpoints(struct explaining *e)
 		     SLICE_ARG(c->name), c->where.file, c->where.line);
 }
 
+static void hint_certificate(struct explaining *e)
+{
+	const struct explained_certificate *c = &e->out->certificate;
+	struct text names;
+
+	if (!c->known || c->covers)
+		return;
+	text_init(&names);
+	for (size_t i = 0; i < c->names.count && names.len < EXPLAIN_WHY_MAX / 2; i++)
+		text_printf(&names, "%s%.*s", i > 0 ? ", " : "", SLICE_ARG(c->names.items[i]));
+	hint(e, "the certificate of this server is for %s and not for %.*s: a client that looks ends the connection",
+	     names.len > 0 ? names.at : "no host", SLICE_ARG(e->out->question->host));
+	text_fini(&names);
+}
+
 void explain_hints(struct explaining *e)
 {
 	e->out->hints.items = arena_array(e->arena, const char *, EXPLAIN_HINTS_MAX);
 	if (e->request != NULL)
 		e->host = authority_host(e->request->authority);
+	hint_certificate(e);
 	switch (e->out->end) {
 	case EXPLAINED_NO_LISTENER:	hint_listeners(e);	break;
 	case EXPLAINED_NO_CHAIN:	hint_chains(e);		break;

@@ -25,6 +25,9 @@ bool explain_connection(struct explaining *e);
 /* The address that clients reach the listener by, as text. */
 struct slice explain_local_address(const struct explaining *e);
 
+/* explain_certificate.c: what the client of out->chain is shown. */
+void explain_certificate(struct explaining *e);
+
 /* explain_request.c: the question as the codec of the listener would have read it. False: it refuses. */
 bool explain_request(struct explaining *e, struct local_reply *refusal);
 

@@ -36,5 +36,7 @@ SSL_CTX *tls_context_create(const struct tls_settings *t, const struct material 
 
 /* The certificates that it serves, in the order of the settings; NULL after the last. Borrowed. */
 const X509 *tls_context_leaf(const SSL_CTX *ctx, unsigned index);
+/* Does a client that asked for this host, a name or an address, accept it? */
+bool tls_leaf_covers(const X509 *leaf, const char *host);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/tls/tls_set.h"
 
-#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -39,11 +38,6 @@ static void warn_of_dates(const SSL_CTX *ctx, const char *name)
 	}
 }
 
-static bool covers(const X509 *leaf, const char *host)
-{
-	return X509_check_host((X509 *)leaf, host, 0, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT, NULL) == 1;
-}
-
 /* Clients refuse a certificate that lacks the name they asked for. A wildcard is asked for by some name that
  * it stands for. */
 static void warn_of_hosts(const SSL_CTX *ctx, const struct chain *chain, const char *name)
@@ -57,7 +51,7 @@ static void warn_of_hosts(const SSL_CTX *ctx, const struct chain *chain, const c
 		snprintf(asked, sizeof(asked), "%s%.*s", host.at[0] == '*' ? "any" : "",
 			 SLICE_ARG(host.at[0] == '*' ? slice_from(host, 1) : host));
 		for (unsigned c = 0; !covered && (leaf = tls_context_leaf(ctx, c)) != NULL; c++)
-			covered = covers(leaf, asked);
+			covered = tls_leaf_covers(leaf, asked);
 		if (!covered)
 			log_warn("tls", "server %.*s: secret %s: no certificate of it covers host %.*s",
 				 SLICE_ARG(chain->name), name, SLICE_ARG(host));
