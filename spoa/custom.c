@@ -117,6 +117,19 @@ static enum passage custom_obey(struct decision *d, const struct extension_provi
 	return REFUSED;
 }
 
+/* So much of it, and not enough is there? */
+static bool lacks_body(const struct check *c, const struct extension_provider *p)
+{
+	return p->body_bytes > 0 && c->has_body &&
+	       (c->body.at == NULL || (c->body_partial && c->body.len < p->body_bytes));
+}
+
+/* More than the provider is ready to see. */
+static bool is_too_large(const struct check *c, const struct extension_provider *p)
+{
+	return p->body_bytes > 0 && !p->body_partial && (c->body_partial || c->body.len > p->body_bytes);
+}
+
 enum passage custom_pass(struct decision *d, const struct policy_set *set, struct request *r,
 			 struct changes *changes)
 {
@@ -128,6 +141,10 @@ enum passage custom_pass(struct decision *d, const struct policy_set *set, struc
 	if (m.policy == NULL || (d->check->proto == CHECK_TCP && set->custom != NULL &&
 				 set->custom->provider->kind == PROVIDER_HTTP))
 		return PASSED;
+	if (set->custom != NULL && d->reasoner == NULL && lacks_body(d->check, set->custom->provider)) {
+		verdict_want_body(d, &m, set->custom->provider->body_bytes);
+		return REFUSED;
+	}
 	if (d->asked_door != d->next_door + 1)
 		decision_count(d, &m);
 	if (set->custom == NULL) {
@@ -136,6 +153,10 @@ enum passage custom_pass(struct decision *d, const struct policy_set *set, struc
 	}
 	if (d->reasoner != NULL)
 		return PASSED;
+	if (is_too_large(d->check, set->custom->provider)) {	/* also where failOpen is set (10.5) */
+		verdict_deny_by_provider(d, &m, 413, "request_payload_too_large");
+		return REFUSED;
+	}
 	if (d->asked_door != d->next_door + 1 && ask_provider(d, set->custom, r))
 		return WAITS;
 	return custom_obey(d, set->custom->provider, &m, r, changes);

@@ -59,6 +59,9 @@ struct check {
 	struct slice method, scheme, authority;
 	struct slice path;		/* with its query; "*" for OPTIONS * */
 	struct slice http_version;	/* "1.1"; absent: not told */
+	bool has_body;			/* which may be asked for: verdict.body_wanted */
+	struct slice body;		/* its beginning; absent: not told */
+	bool body_partial;		/* there is more of it */
 	bool normalized;		/* false: the judge applies the mesh's path normalisation */
 	const struct check_header *headers;
 	size_t header_count;
@@ -96,6 +99,10 @@ struct verdict {
 	bool allow;
 	uint16_t status;		/* 200 when allowed */
 	enum verdict_reason reason;
+
+	/* Denied only since a provider has to see so many bytes of the body, which the check does not have:
+	 * to be asked again with them. 0: decided. */
+	uint32_t body_wanted;
 
 	/* When denied: Istio's texts, and nothing of ours. */
 	struct slice body, content_type;

@@ -88,6 +88,8 @@ void verdict_deny_for_none(struct decision *d, const struct policy_list *allowin
 /* There is no provider to ask, or more than one: what the policy matches is refused (10.1). */
 void verdict_deny_by_custom(struct decision *d, const struct match *m);
 void verdict_deny_by_provider(struct decision *d, const struct match *m, unsigned status, const char *detail);
+/* The provider decides by the body as well, and the check does not have enough of it. */
+void verdict_want_body(struct decision *d, const struct match *m, uint32_t bytes);
 void verdict_deny_by_token(struct decision *d, const struct authn *a, const struct request *r);
 /* The first door's token that was accepted speaks for the request. */
 void verdict_remember_identity(struct decision *d, const struct authn *a);

@@ -154,6 +154,15 @@ bool call_may_set(struct slice name, struct slice value)
 	return name.len > 0 && name.at[0] != ':';
 }
 
+struct slice call_request_body(const struct extauthz_call *c, const struct request *r, bool *partial)
+{
+	uint32_t most = c->target->provider->body_bytes;
+	const struct check *check = r->check;
+
+	*partial = check->body_partial || check->body.len > most;
+	return most > 0 && check->has_body ? slice_first(check->body, most) : NO_SLICE;
+}
+
 /* ---- how it ends ---- */
 
 static void on_transfer_done(void *owner, CURLcode code)

@@ -19,6 +19,8 @@
 struct description {
 	struct arena *arena;
 	const struct request *request;
+	struct slice body;		/* what the provider is to see of it; absent: nothing */
+	bool partial, as_bytes;
 };
 
 static char *text_of(const struct description *d, struct slice s)
@@ -71,13 +73,42 @@ static void describe_headers(const struct description *d, Authz__HttpRequest *h)
 		{ SLICE(":path"), r->target }, { SLICE(":scheme"), r->check->scheme },
 	};
 
-	h->headers = arena_array(d->arena, Authz__Pair *, r->header_count + COUNT_OF(pseudo));
+	h->headers = arena_array(d->arena, Authz__Pair *, r->header_count + COUNT_OF(pseudo) + 1);
+	if (d->body.at != NULL)
+		h->headers[h->n_headers++] = new_pair(d, PARTIAL_BODY_HEADER,
+						      d->partial ? SLICE("true") : SLICE("false"));
 	for (size_t i = 0; i < COUNT_OF(pseudo); i++)
 		h->headers[h->n_headers++] = new_pair(d, pseudo[i].name, pseudo[i].value);
 	for (size_t i = 0; i < r->header_count; i++)
-		if (!came_before(r, i))
+		if (!came_before(r, i) && !slice_eq_nocase(r->headers[i].name, PARTIAL_BODY_HEADER))
 			h->headers[h->n_headers++] = new_pair(d, arena_lower(d->arena, r->headers[i].name),
 							      request_header(r, r->headers[i].name));
+}
+
+/* A string of protobuf is UTF-8, and ends with its first NUL here: other bytes become '!', as Envoy has it. */
+static char *body_text(const struct description *d)
+{
+	char *text = arena_text(d->arena, d->body);
+
+	for (struct slice rest = slice_make(text, d->body.len); rest.len > 0;) {
+		size_t n = rest.at[0] == '\0' ? 0 : text_utf8_length(rest);
+
+		if (n == 0)
+			text[rest.at - text] = '!';
+		rest = slice_from(rest, n > 0 ? n : 1);
+	}
+	return text;
+}
+
+static void describe_body(const struct description *d, Authz__HttpRequest *h)
+{
+	if (d->body.at == NULL)
+		return;
+	h->size = (int64_t)d->body.len;
+	if (d->as_bytes)
+		h->raw_body = (ProtobufCBinaryData){ d->body.len, (uint8_t *)arena_text(d->arena, d->body) };
+	else
+		h->body = body_text(d);
 }
 
 static Authz__Request *describe_request(const struct description *d)
@@ -102,6 +133,7 @@ static Authz__Request *describe_request(const struct description *d)
 	q->http->scheme = text_of(d, c->scheme);
 	q->http->protocol = text_of(d, c->http_version);
 	describe_headers(d, q->http);
+	describe_body(d, q->http);
 	return q;
 }
 
@@ -149,7 +181,7 @@ static void set_reuse(CURL *easy)
 void grpc_prepare(struct extauthz_call *c, const struct request *r)
 {
 	const struct extension_provider *p = c->target->provider;
-	const struct description d = { c->arena, r };
+	struct description d = { .arena = c->arena, .request = r, .as_bytes = p->body_as_bytes };
 	Authz__Attributes attributes;
 	Authz__CheckRequest q;
 	bool ipv6 = slice_find(p->service, ':') >= 0;
@@ -159,6 +191,7 @@ void grpc_prepare(struct extauthz_call *c, const struct request *r)
 				      SLICE_ARG(p->service), p->port));
 	curl_easy_setopt(c->transfer.easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
 	set_reuse(c->transfer.easy);
+	d.body = call_request_body(c, r, &d.partial);
 	authz__check_request__init(&q);
 	q.attributes = &attributes;
 	describe(&d, &attributes);

@@ -34,7 +34,8 @@ static void set_method(struct extauthz_call *c, const struct request *r)
 /* Always sent, and by us. */
 static bool is_own(struct slice name)
 {
-	return slice_eq_nocase(name, SLICE("authorization")) || !call_may_set(name, NO_SLICE);
+	return slice_eq_nocase(name, SLICE("authorization")) || slice_eq_nocase(name, PARTIAL_BODY_HEADER) ||
+	       !call_may_set(name, NO_SLICE);
 }
 
 static bool is_replaced(const struct extension_provider *p, struct slice name)
@@ -61,12 +62,40 @@ static void copy_headers(struct extauthz_call *c, const struct request *r)
 		call_add_header(c, p->additional_headers.items[i].key, p->additional_headers.items[i].value);
 }
 
+/* libcurl names the type of a form where nobody names one. */
+static void leave_type_out(struct extauthz_call *c, const struct request *r)
+{
+	const struct extension_provider *p = c->target->provider;
+	struct slice name = SLICE("content-type");
+
+	if (!is_replaced(p, name) &&
+	    !(name_patterns_match(&p->headers_in_check, name) && request_header(r, name).at != NULL))
+		call_omit_header(c, "Content-Type");
+}
+
+static void set_body(struct extauthz_call *c, const struct request *r)
+{
+	CURL *easy = c->transfer.easy;
+	bool partial;
+	struct slice body = call_request_body(c, r, &partial);
+
+	if (body.at == NULL || slice_eq(r->check->method, SLICE("HEAD"))) {
+		call_add_header(c, SLICE("Content-Length"), SLICE("0"));
+		return;
+	}
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, (long)body.len);
+	curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, body.at);
+	call_add_header(c, PARTIAL_BODY_HEADER, partial ? SLICE("true") : SLICE("false"));
+	call_omit_header(c, "Expect");
+	leave_type_out(c, r);
+}
+
 void http_prepare(struct extauthz_call *c, const struct request *r)
 {
 	set_target(c, r);
+	set_body(c, r);
 	set_method(c, r);
 	call_add_header(c, SLICE("Host"), r->authority);
-	call_add_header(c, SLICE("Content-Length"), SLICE("0"));
 	call_omit_header(c, "Accept");
 	copy_headers(c, r);
 }

@@ -34,6 +34,10 @@ void call_omit_header(struct extauthz_call *c, const char *name);
 /* No name that frames messages or names hosts, no value that could split one. */
 bool call_may_set(struct slice name, struct slice value);
 
+/* What the provider is to see of the body, and whether that is all; absent: nothing. */
+struct slice call_request_body(const struct extauthz_call *c, const struct request *r, bool *partial);
+#define PARTIAL_BODY_HEADER	SLICE("x-envoy-auth-partial-body")
+
 /* extauthz_http.c, extauthz_grpc.c: the question, and what the response with this status means. */
 void http_prepare(struct extauthz_call *c, const struct request *r);
 void http_judge(struct extauthz_call *c, long status, struct extauthz_answer *a);

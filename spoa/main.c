@@ -40,7 +40,7 @@ static const char usage[] =
 	"                             (default " SPOA_LISTEN_DEFAULT ")\n"
 	"      --threads N            connections are spread over so many threads (default 1)\n"
 	"      --max-connections N    more are refused (default 1024)\n"
-	"      --max-frame-size N     most that is agreed to, in bytes (default 65536)\n"
+	"      --max-frame-size N     most that is agreed to, in bytes (default 131072)\n"
 	"      --fragmentation        accept questions that span frames (HAProxy 3.0 and older)\n"
 	"      --ca-file FILE         PEM, trusted for jwksUri beside the system's\n"
 	"      --admin PATH           a socket for sallyctl -s PATH\n"

@@ -137,6 +137,7 @@ const char *question_check(const struct check_request *r, const struct rules *ru
 		.remote_ip = ip_of(&r->remote), .src = ip_of(&r->source),
 		.dst = ip_of(&r->destination), .dst_port = r->destination.port, .src_port = r->source.port,
 		.http_version = r->http_version,
+		.has_body = r->has_body, .body = r->body, .body_partial = r->body_partial,
 		.tls = r->tls, .sni = r->sni, .request_id = r->request_id,
 		.deadline_ms = c->deadline_ms, .claims_wanted = !r->brief, .claims_of = r->claims_of,
 	};
@@ -223,6 +224,7 @@ struct check_reply question_reply(const struct check_request *r, const struct ve
 		reply.payload = r->brief ? NO_SLICE : v->payload;
 		reply.strip_authorization = v->strip_authorization;
 	} else {
+		reply.body_wanted = v->body_wanted;
 		reply.body = v->body;
 		reply.content_type = v->content_type;
 		reply.www_authenticate = v->www_authenticate;

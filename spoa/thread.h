@@ -24,7 +24,7 @@
 
 #define SPOA_CONNECTIONS_MAX	1024	/* of the whole agent; more are refused with 13 */
 #define SPOA_OUTSTANDING_MAX	1024	/* questions of one connection; more end it with 13 */
-#define SPOA_FRAME_SIZE		65536	/* most that is agreed to */
+#define SPOA_FRAME_SIZE		SPOP_FRAME_SIZE_OURS	/* most that is agreed to */
 #define SPOA_FRAGMENTS_BYTES	(256 << 10)	/* of one fragmented question */
 #define SPOA_OUTPUT_BYTES	(256 << 10)	/* unsent answers; beyond, nothing more is read */
 #define SPOA_INPUT_BYTES	(128 << 10)	/* read at a time, a thread */

@@ -157,6 +157,15 @@ void verdict_deny_by_provider(struct decision *d, const struct match *m, unsigne
 			 SLICE_ARG(m->policy->provider), answered ? "answered" : "gave no answer, so", status)));
 }
 
+void verdict_want_body(struct decision *d, const struct match *m, uint32_t bytes)
+{
+	verdict_deny(d, 503, REASON_CUSTOM, UNAVAILABLE);
+	d->verdict.body_wanted = bytes;
+	d->verdict.policy = rule_of(m)->id;
+	d->verdict.detail = SLICE("ext_authz_error");
+	d->verdict.why = rule_reason(d, m, SLICE("the provider has to see the body, which was not sent along"));
+}
+
 void verdict_deny_by_token(struct decision *d, const struct authn *a, const struct request *r)
 {
 	/* Where the deadline came before the keys they are missing. */

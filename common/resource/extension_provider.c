@@ -102,18 +102,31 @@ static bool decode_name_pattern(struct decoder *d, const struct node *n, void *o
 	return true;
 }
 
-/* A check that leaves out what it was asked to send would decide on less than was meant. */
-static bool refuse_body(struct decoder *d, const struct node *n, void *out, const void *arg)
+static bool decode_body_bytes(struct decoder *d, const struct node *n, void *out, const void *arg)
 {
-	(void)out;
-	(void)arg;
-	return decode_error(d, n, "bodies are not sent to providers by this version; remove the field where the "
-			    "provider can decide without");
+	uint32_t *bytes = out;
+
+	if (!decode_u32(d, n, bytes, arg))
+		return false;
+	if (*bytes == 0)
+		return decode_error(d, n, "must be greater than 0");
+	if (*bytes > PROVIDER_BODY_BYTES_MAX)
+		return decode_error(d, n, "%u is more than the %u bytes that one check can carry here; write that, "
+				    "with allowPartialMessage: true if the provider can decide by the beginning",
+				    *bytes, PROVIDER_BODY_BYTES_MAX);
+	return true;
 }
 
 /* --- tables -------------------------------------------------------------------------------- */
 
 static const struct decode_list patterns = { sizeof(struct name_pattern), decode_name_pattern, NULL, 0 };
+
+static const struct field body_fields[] = {
+	FIELD(provider, "maxRequestBytes", body_bytes, decode_body_bytes, FIELD_REQUIRED),
+	FIELD(provider, "allowPartialMessage", body_partial, decode_bool, FIELD_OPTIONAL),
+	FIELD(provider, "packAsBytes", body_as_bytes, decode_bool, FIELD_OPTIONAL),
+	FIELDS_END
+};
 
 #define PATTERNS(name, member)	FIELD_ARG(provider, name, member, decode_list, FIELD_OPTIONAL, &patterns)
 #define COMMON_ROWS \
@@ -123,7 +136,7 @@ static const struct decode_list patterns = { sizeof(struct name_pattern), decode
 	FIELD(provider, "failOpen", fail_open, decode_bool, FIELD_OPTIONAL), \
 	FIELD(provider, "statusOnError", status_on_error, decode_status_on_error, FIELD_OPTIONAL), \
 	FIELD(provider, "clearRouteCache", clear_route_cache, decode_bool, FIELD_OPTIONAL), \
-	{ "includeRequestBodyInCheck", refuse_body, 0, FIELD_OPTIONAL, NULL }
+	{ "includeRequestBodyInCheck", decode_struct, 0, FIELD_OPTIONAL, body_fields }
 
 static const struct field http_fields[] = {
 	COMMON_ROWS,

@@ -69,6 +69,10 @@ static void write_variables(struct spop_writer *w, const struct check_reply *rep
 {
 	spop_write_set_var(w, SPOP_TXN, SLICE("status"));
 	spop_write_uint32(w, reply->status);
+	if (reply->body_wanted > 0) {
+		spop_write_set_var(w, SPOP_TXN, SLICE("body_wanted"));
+		spop_write_uint32(w, reply->body_wanted);
+	}
 	for (size_t i = 0; i < COUNT_OF(variables); i++)
 		write_variable(w, &variables[i], reply);
 }
@@ -174,6 +178,12 @@ static bool take_status(const struct spop_value *value, struct check_reply *out)
 	       value->type == SPOP_NULL;
 }
 
+static bool take_body_wanted(const struct spop_value *value, struct check_reply *out)
+{
+	out->body_wanted = value->number <= UINT32_MAX ? (uint32_t)value->number : 0;
+	return (spop_value_is_number(value) && value->number <= UINT32_MAX) || value->type == SPOP_NULL;
+}
+
 static bool reply_is_clean(const struct check_reply *reply)
 {
 	return check_headers_are_clean(reply->headers_set) &&
@@ -195,6 +205,11 @@ enum outcome check_reply_read(struct slice payload, struct check_reply *out)
 	while (spop_read_action(&r, &a)) {
 		if (slice_eq(a.name, SLICE("status"))) {
 			if (!take_status(&a.value, out))
+				return FAILED;
+			continue;
+		}
+		if (slice_eq(a.name, SLICE("body_wanted"))) {
+			if (!take_body_wanted(&a.value, out))
 				return FAILED;
 			continue;
 		}

@@ -59,6 +59,9 @@ static const struct arg args[] = {
 	ARG("deadline-ms",    deadline_ms,      ARG_NUMBER,  USE_BOTH),
 	ARG("brief",          brief,            ARG_FLAG,    USE_BOTH),
 	ARG("claims-of",      claims_of,        ARG_BINARY,  USE_HTTP),
+	ARG("has-body",       has_body,         ARG_FLAG,    USE_HTTP),
+	ARG("body",           body,             ARG_BINARY,  USE_HTTP),
+	ARG("body-partial",   body_partial,     ARG_FLAG,    USE_HTTP),
 	ARG("rev",            rev,              ARG_TEXT,    USE_BOTH),
 	ARG("dest-workload",  dest_workload,    ARG_TEXT,    USE_BOTH),
 	ARG("dest-labels",    dest_labels,      ARG_TEXT,    USE_BOTH),
@@ -66,7 +69,7 @@ static const struct arg args[] = {
 	ARG("dest-path",      dest_path,        ARG_TEXT,    USE_HTTP),
 	ARG("dest-port",      dest_port,        ARG_PORT,    USE_BOTH),
 };
-static_assert(COUNT_OF(args) <= 32, "what was seen is kept as one bit an argument");
+static_assert(COUNT_OF(args) <= 64, "what was seen is kept as one bit an argument");
 
 /* ---- writing ---- */
 
@@ -250,12 +253,12 @@ static const struct arg *find_arg(struct slice name, size_t *next)
 	return NULL;
 }
 
-static const char *first_missing(const struct check_request *q, uint32_t seen)
+static const char *first_missing(const struct check_request *q, uint64_t seen)
 {
 	unsigned need = q->tcp ? NEED_CONN : NEED_HTTP;
 
 	for (size_t i = 0; i < COUNT_OF(args); i++)
-		if (args[i].use & need && !(seen & 1u << i))
+		if (args[i].use & need && !(seen >> i & 1))
 			return args[i].name.at;
 	return NULL;
 }
@@ -268,7 +271,7 @@ enum outcome check_request_read(struct spop_reader *r, const struct spop_message
 	struct spop_value v;
 	struct slice name;
 	size_t next = 0;
-	uint32_t seen = 0;
+	uint64_t seen = 0;
 
 	*out = (struct check_request){ .tcp = slice_eq(m->name, SLICE(CHECK_CONN_MESSAGE)) };
 	*missing = NULL;
@@ -287,7 +290,7 @@ enum outcome check_request_read(struct spop_reader *r, const struct spop_message
 		if (a == NULL || (v.type == SPOP_NULL && !may_be_null(a)))
 			continue;
 		if (v.type == SPOP_NULL || take_arg(a, &v, (char *)out + a->offset))
-			seen |= 1u << (a - args);
+			seen |= 1ull << (a - args);
 		else if (unusable == NULL)
 			unusable = a->name.at;
 	}

@@ -59,6 +59,9 @@ struct check_request {
 	struct slice gateway;		/* "namespace/name" of the Gateway document */
 	struct slice request_id;
 	uint32_t deadline_ms;		/* budget that is left; 0: not told */
+	bool has_body;			/* ours: it may be asked for (body_wanted of the reply) */
+	struct slice body;		/* its beginning; absent: not told */
+	bool body_partial;		/* there is more of it */
 	bool brief;			/* ours: no claims, payload or h_ variables in the reply */
 	struct slice claims_of;		/* ours: claims that routes look at (claims.h); absent: none */
 	struct slice rev;		/* configuration revision that the proxy serves */
@@ -101,6 +104,8 @@ struct check_reply {
 	struct slice why;		/* denied: policy, rule and reason in one line; ours likewise */
 	struct slice shadow;		/* what dry runs say */
 	bool strip_authorization;
+	/* Denied: only since a provider has to see so many bytes of the body, which was not told. Ours. */
+	uint32_t body_wanted;
 };
 
 /* Writes the action list, `allow` last. Only what is present is written. When it does not fit, claims

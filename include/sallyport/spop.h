@@ -23,6 +23,7 @@
 #define SPOP_FRAME_MIN		7	/* least LENGTH: type, flags and two ids of one byte */
 #define SPOP_FRAME_SIZE_MIN	256	/* least max-frame-size of either side */
 #define SPOP_FRAME_SIZE_DEFAULT	16380	/* what HAProxy asks for by default */
+#define SPOP_FRAME_SIZE_OURS	(128 << 10)	/* ours to ours: a head of 60 KiB, and of a body 32 KiB */
 #define SPOP_FRAME_SIZE_MAX	(1 << 20)	/* more is never agreed to by us */
 #define SPOP_HELLO_SIZE_MAX	16384	/* longest frame before a size is agreed */
 #define SPOP_VARINT_MAX		10

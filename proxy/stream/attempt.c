@@ -82,8 +82,8 @@ static void send_body(struct stream *s)
 		return;
 	if (s->request_ended)
 		send_end(s);
-	else if (s->down != NULL)
-		codec_resume(s->down);
+	else
+		check_body_resume(s);
 }
 
 static const struct stream_events attempt_events;
@@ -366,8 +366,8 @@ static void on_request_writable(void *owner)
 	stream_touch(s);
 	if (s->replay.running)
 		send_body(s);
-	else if (s->down != NULL)
-		codec_resume(s->down);
+	else
+		check_body_resume(s);
 }
 
 static const struct stream_events attempt_events = {

@@ -7,11 +7,14 @@
 
 static struct judging judging_of(struct stream *s)
 {
-	return (struct judging){
+	struct judging j = {
 		.snapshot = s->use->snapshot, .arena = s->arena, .x = &s->x, .request = s->request,
 		.choice = stream_choice(s), .as_asked = s->as_asked, .claims = s->claims,
 		.response_set = s->answer_headers_set, .checked_cluster = s->checked_cluster,
 		.checked_route = s->checked_route, .checks = s->checks };
+
+	check_body_describe(s, &j);
+	return j;
 }
 
 static void remember(struct stream *s, const struct judging *j)
@@ -46,6 +49,9 @@ static void on_verdict(void *owner, const struct authz_verdict *v)
 		break;
 	case JUDGED_ASK_AGAIN:
 		stream_authorize(s);
+		break;
+	case JUDGED_NEEDS_BODY:
+		check_body_await(s, j.body_wanted);
 		break;
 	case JUDGED_DENIED:
 		count_up(&s->server->counters.authz_denied, 1);

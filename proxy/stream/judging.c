@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proxy/stream/judging.h"
 
-#define CHECKS_MAX	4	/* questions a request may need: each changes it, or tells claims, and so its route */
+#define CHECKS_MAX	6	/* questions a request may need: each changes it, tells claims, or the body */
 
 /* Claims that routes of its host look at, where tokens are verified; NULL: none. */
 static const struct claims_asked *asked_claims(const struct judging *j)
@@ -111,6 +111,9 @@ void judging_describe(struct judging *j, struct check_request *q)
 	q->gateway = j->choice.chain->gateway;
 	q->rev = slice_of(snapshot->rev_of_load);
 	q->request_id = headers_value(&m->headers, HEADER_X_REQUEST_ID);
+	q->has_body = j->has_body;
+	q->body = j->body;
+	q->body_partial = j->body_partial;
 	j->checked_cluster = reached_cluster(j->choice.target);
 	if (j->checked_cluster != NULL && awaits_route(j))
 		j->checked_cluster = NULL;
@@ -291,11 +294,24 @@ static void remember_reason(struct judging *j, const struct check_reply *answer)
 		j->x->termination_details = j->x->authz_reason;
 }
 
+/* A provider has to see more of the body than it was told. */
+static bool needs_body(const struct judging *j, const struct check_reply *answer)
+{
+	bool knows_enough = j->body.at != NULL && (!j->body_partial || j->body.len >= answer->body_wanted);
+
+	return answer->body_wanted > 0 && answer->body_wanted <= PROVIDER_BODY_BYTES_MAX && j->has_body &&
+	       !knows_enough && j->checks < CHECKS_MAX;
+}
+
 enum judged judging_take(struct judging *j, const struct authz_verdict *v, uint64_t random,
 			 struct local_reply *reply)
 {
 	if (v->outcome == AUTHZ_FAILED)
 		return fail_closed(j, v->status, "ext_authz_error", authz_cause_text(v->cause), reply);
+	if (v->outcome == AUTHZ_DENIED && needs_body(j, &v->reply)) {
+		j->body_wanted = v->reply.body_wanted;
+		return JUDGED_NEEDS_BODY;
+	}
 	j->response_set = arena_slice(j->arena, v->reply.response_set);
 	remember_reason(j, &v->reply);
 	return v->outcome == AUTHZ_ALLOWED ? allowed(j, &v->reply, random, reply) : denied(j, v, reply);

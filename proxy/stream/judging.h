@@ -9,6 +9,7 @@
  *             switch (judging_take(&j, verdict, &reply)) {
  *             case JUDGED_GO_ON:	break;		to what was chosen
  *             case JUDGED_ASK_AGAIN:	continue;	the route is another one now
+ *             case JUDGED_NEEDS_BODY:	continue;	once j.body_wanted bytes of it, or all, are in j.body
  *             case JUDGED_DENIED:			reply
  *             case JUDGED_FAILED:			reply
  *
@@ -30,6 +31,10 @@ struct judging {
 	const struct message *as_asked;		/* the request before a verdict changed it; NULL: none did */
 	const struct claim_set *claims;		/* of the verified token; NULL: none are known yet */
 	struct slice response_set;		/* header fields for the response, in their wire form */
+	bool has_body;				/* the request has one that was not passed on yet */
+	struct slice body;			/* what is known of it; absent: nothing */
+	bool body_partial;			/* there is more */
+	uint32_t body_wanted;			/* JUDGED_NEEDS_BODY: so many bytes of it, or all */
 	/* the last question */
 	const struct cluster *checked_cluster;	/* whose policies it covered */
 	const struct route *checked_route;	/* and by which rewrite */
@@ -42,7 +47,7 @@ bool judging_is_due(const struct snapshot *s, const struct route_target *target)
 /* The question, all but what the connection says of its peer, which is there already. */
 void judging_describe(struct judging *j, struct check_request *q);
 
-enum judged { JUDGED_GO_ON, JUDGED_ASK_AGAIN, JUDGED_DENIED, JUDGED_FAILED };
+enum judged { JUDGED_GO_ON, JUDGED_ASK_AGAIN, JUDGED_NEEDS_BODY, JUDGED_DENIED, JUDGED_FAILED };
 
 /* What the verdict says is done to the request, and the route chosen again; `random` is for a draw. DENIED
  * and FAILED: *reply is the answer. */

@@ -138,6 +138,7 @@ static void use_agents(struct server *s)
 	const struct authz_client_config config = {
 		.addresses = addresses,
 		.address_count = server_agents(s->use->snapshot->settings, s->own_agent, addresses),
+		.max_frame_size = SPOP_FRAME_SIZE_OURS,
 		.waiting_max = (unsigned)s->use->snapshot->settings->limits.pending_checks,
 	};
 

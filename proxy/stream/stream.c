@@ -338,13 +338,10 @@ void stream_act(struct stream *s)
 		stream_carry_out(s);
 }
 
-static size_t on_request_data(void *owner, struct slice bytes)
+size_t stream_pass_data(struct stream *s, struct slice bytes)
 {
-	struct stream *s = owner;
 	size_t taken;
 
-	if (s->state == STREAM_ANSWER || s->state == STREAM_DONE)
-		return bytes.len;	/* nobody wants it; the codec closes after the reply */
 	taken = attempt_send(s, bytes);
 	if (s->state == STREAM_ANSWER || s->state == STREAM_DONE)
 		return bytes.len;
@@ -356,12 +353,19 @@ static size_t on_request_data(void *owner, struct slice bytes)
 	return taken;
 }
 
-static void on_request_end(void *owner, struct headers *trailers)
+static size_t on_request_data(void *owner, struct slice bytes)
 {
 	struct stream *s = owner;
 
-	if (s->request_ended || s->state == STREAM_DONE)
-		return;
+	if (s->state == STREAM_ANSWER || s->state == STREAM_DONE)
+		return bytes.len;	/* nobody wants it; the codec closes after the reply */
+	if (check_body_holds(s))
+		return s->check_body.waits ? check_body_take(s, bytes) : 0;
+	return stream_pass_data(s, bytes);
+}
+
+void stream_pass_end(struct stream *s, struct headers *trailers)
+{
 	s->request_ended = true;
 	s->x.request_end_us = worker_now_us(s->server->worker);
 	if (!LIST_EMPTY(&s->mirrors) && s->state != STREAM_ANSWER)
@@ -370,6 +374,18 @@ static void on_request_end(void *owner, struct headers *trailers)
 		tunnel_request_ended(s);
 	else
 		attempt_end(s, trailers);
+}
+
+static void on_request_end(void *owner, struct headers *trailers)
+{
+	struct stream *s = owner;
+
+	if (s->request_ended || s->state == STREAM_DONE)
+		return;
+	if (check_body_holds(s) && s->state != STREAM_ANSWER)
+		check_body_end(s, trailers);
+	else
+		stream_pass_end(s, trailers);
 }
 
 static void on_request_reset(void *owner, enum reset_reason why, const char *detail)

@@ -55,6 +55,16 @@ struct retries {
 	struct timer try_timeout;
 };
 
+/* Of the body, what a provider is to see before the request goes anywhere (check_body.c). */
+struct check_body {
+	char *bytes;				/* in the stream's arena; NULL: nobody asked */
+	uint32_t wanted, have, passed;		/* passed: taken by the attempt since */
+	bool waits;				/* for more of it, or its end */
+	bool partial;				/* there is more than `wanted` */
+	bool ended;				/* the client's end was received; it is passed on behind the bytes */
+	struct headers *trailers;
+};
+
 struct stream {
 	struct grave grave;
 	struct stream *next_free;
@@ -86,6 +96,7 @@ struct stream {
 	const struct cluster *checked_cluster;	/* whose policies the verdict covered */
 	const struct route *checked_route;	/* and by which rewrite */
 	unsigned checks;			/* questions asked for this request */
+	struct check_body check_body;
 
 	/* the attempt */
 	struct endpoint *endpoint;		/* one reference, counted active */
@@ -131,6 +142,23 @@ void stream_take_choice(struct stream *s, const struct choice *c);
 
 /* stream.c: does what is decided of the request: most are forwarded. */
 void stream_carry_out(struct stream *s);
+
+/* stream.c: bytes of the request's body, and its end, for whatever is done with it. */
+size_t stream_pass_data(struct stream *s, struct slice bytes);
+void stream_pass_end(struct stream *s, struct headers *trailers);
+
+/* check_body.c. Is the body kept from going on? */
+bool check_body_holds(const struct stream *s);
+/* Takes so many bytes, or all there are, and asks again. */
+void check_body_await(struct stream *s, uint32_t bytes);
+/* While it waits: how many were taken. */
+size_t check_body_take(struct stream *s, struct slice bytes);
+/* While it holds: the client's end. */
+void check_body_end(struct stream *s, struct headers *trailers);
+struct judging;
+void check_body_describe(const struct stream *s, struct judging *j);
+/* More of the request's body can be sent: what is here first, then what the client has. */
+void check_body_resume(struct stream *s);
 
 /* fault.c: what http[].fault of the route says, then on to stream_carry_out(). */
 void stream_inject(struct stream *s);

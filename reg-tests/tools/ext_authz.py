@@ -5,7 +5,7 @@
     ext_authz.py
 
 Once both listen, the file `vars` in the working folder has authz_http='port' and authz_grpc='port', and the
-file `providers` exists. What it was asked is written to `asked`, one question a line, as JSON.
+file `providers` exists. What it was asked is written to `asked`, one question a line, as JSON; of a body its length and CRC-32.
 
 allow: lets pass, sets x-user, adds to x-roles, removes x-secret, and has x-seen put on the response.
 deny: 403 with a body and headers. login: 302. empty: a denial without anything. error: fails. hang: never
@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import threading
+import zlib
 
 import grpc
 
@@ -47,7 +48,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def decide(self):
         word = word_of(self.path)
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
         asked.write(json.dumps({"by": "http", "method": self.command, "path": self.path,
+                                "bytes": len(body), "sum": zlib.crc32(body),
                                 "headers": {k.lower(): v for k, v in self.headers.items()}}) + "\n")
         if word == "deny":
             self.answer(403, [("x-why", "no reason"), ("content-type", "text/html"), ("set-cookie", "a=b")],
@@ -133,7 +136,9 @@ def check(request, context):
     http_request = parse(parse(attributes[4][0]).get(2, [b""])[0])
     headers = {text(parse(h), 1): text(parse(h), 2) for h in http_request.get(3, [])}
     path = text(http_request, 4)
-    asked.write(json.dumps({"by": "grpc", "method": text(http_request, 2), "path": path,
+    body = http_request.get(12, http_request.get(11, [b""]))[0]
+    asked.write(json.dumps({"by": "grpc", "bytes": len(body), "sum": zlib.crc32(body), "raw": 12 in http_request,
+                            "size": http_request.get(9, [0])[0], "method": text(http_request, 2), "path": path,
                             "host": text(http_request, 5), "source": text(socket, 2),
                             "headers": headers}) + "\n")
     word = word_of(path)

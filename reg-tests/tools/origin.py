@@ -8,7 +8,7 @@ Once all listen, the file `vars` in the working folder has a line NAME='port' fo
 `origins` exists. Answers: "NAME METHOD TARGET"; under /head/ the request's fields, one a line; under
 /gate/WORD one chunk at once and the last when the file WORD exists; under /bytes/N so many bytes;
 /asked/WORD how often /WORD was asked for.
-What came as a body is counted in x-received.
+What came as a body is counted in x-received, and its CRC-32 is x-sum.
 """
 import collections
 import http.server
@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+import zlib
 
 asked = collections.Counter()
 asked_lock = threading.Lock()
@@ -29,23 +30,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
     name = ""
 
     def received(self):
+        self.sum = 0
         if self.headers.get("transfer-encoding", "").lower() == "chunked":
             total = 0
             while size := int(self.rfile.readline().split(b";")[0] or b"0", 16):
-                total += len(self.rfile.read(size))
+                total += self.take(self.rfile.read(size))
                 self.rfile.readline()
             while self.rfile.readline().strip():
                 pass
             return total
         left = total = int(self.headers.get("content-length") or 0)
         while left > 0 and (piece := self.rfile.read(min(left, 65536))):
-            left -= len(piece)
+            left -= self.take(piece)
         return total - left
+
+    def take(self, piece):
+        self.sum = zlib.crc32(piece, self.sum)
+        return len(piece)
 
     def start(self, length):
         self.send_response_only(200)
         self.send_header("x-origin", self.name)
         self.send_header("x-received", str(self.received()))
+        self.send_header("x-sum", str(self.sum))
         self.send_header(*(("content-length", str(length)) if length is not None
                            else ("transfer-encoding", "chunked")))
         self.end_headers()

@@ -14,6 +14,7 @@
 #define PROVIDER_TIMEOUT_MS		600000	/* Istio's */
 #define PROVIDER_TIMEOUT_WARN_MS	10000	/* longer ones hold requests up for long (T-116) */
 #define PROVIDER_STATUS_ON_ERROR	403
+#define PROVIDER_BODY_BYTES_MAX		32768	/* maxRequestBytes at the most: a question is one SPOP frame */
 
 enum provider_kind { PROVIDER_NONE, PROVIDER_HTTP, PROVIDER_GRPC };
 
@@ -33,6 +34,9 @@ struct extension_provider {
 	int64_t timeout_ms;
 	bool fail_open, clear_route_cache;
 	uint32_t status_on_error;
+	uint32_t body_bytes;		/* maxRequestBytes; 0: no bodies are sent */
+	bool body_partial;		/* allowPartialMessage */
+	bool body_as_bytes;		/* packAsBytes; gRPC alone */
 	/* HTTP alone */
 	struct slice path_prefix;	/* absent: none */
 	name_patterns headers_in_check, headers_in_check_deprecated;
