@@ -133,7 +133,7 @@ enum outcome run_explain(const struct admin_request *r)
 	struct arena *a = arena_create(0);
 	struct pending *p = arena_new(a, struct pending);
 	struct explain_ground ground = { .live = true, .own_address = slice_of(proxy->servers[0]->local_ip),
-					 .judged = true };
+					 .follows = true, .judged = true };
 	struct slice *words;
 	size_t count = explain_split(arena_slice(a, r->arguments), a, &words);
 	char why[256];

@@ -17,6 +17,7 @@ const char explain_usage[] =
 	"      --body-bytes N      the same by its length\n"
 	"      --http2             the client speaks HTTP/2\n"
 	"      --client-ip ADDRESS who asks (default: " EXPLAIN_CLIENT_DEFAULT ")\n"
+	"      --peer-id URI       of the client certificate that it shows\n"
 	"      --token JWT         authorization: Bearer JWT\n"
 	"      --claims JSON       of a token that was verified (with -f)\n"
 	"      --at TIME           when, such as 2026-11-21T10:00:00Z (with -f)\n"
@@ -131,6 +132,12 @@ static bool take_token(struct parsing *p, struct slice value)
 	return true;
 }
 
+static bool take_peer(struct parsing *p, struct slice value)
+{
+	p->q->peer_id = value;
+	return value.len > 0 || wrong(p, "--peer-id: the URI of a client certificate");
+}
+
 static bool take_sni(struct parsing *p, struct slice value)
 {
 	p->q->sni_set = true;
@@ -221,6 +228,7 @@ static const struct word_option {
 	{ '\0', false, "token", take_token },
 	{ '\0', false, "claims", take_claims },
 	{ '\0', false, "at", take_time },
+	{ '\0', false, "peer-id", take_peer },
 	{ '\0', false, "sni", take_sni },
 	{ '\0', false, "connect-to", take_address },
 	{ '\0', false, "port", take_port },
@@ -426,6 +434,7 @@ void explain_write(const struct explain_question *q, struct text *line)
 	snprintf(number, sizeof(number), "%lld", (long long)q->at_s);
 	write_option("--at", q->at_s != 0 ? slice_of(number) : NO_SLICE, line);
 	write_option("--client-ip", q->client, line);
+	write_option("--peer-id", q->peer_id, line);
 	write_option("--sni", q->sni_set ? q->sni : NO_SLICE, line);
 	write_option("--connect-to", q->address, line);
 	snprintf(number, sizeof(number), "%u", q->port);

@@ -108,7 +108,7 @@ static struct desk_judge *judge_of(struct explain_documents *d)
 void explain_documents_ask(struct explain_documents *d, const struct explain_question *q, bool json,
 			   struct arena *a, struct text *out)
 {
-	const struct explain_ground ground = { .live = false, .judged = true };
+	const struct explain_ground ground = { .live = false, .follows = true, .judged = true };
 	struct explaining *e = explain_begin(d->snapshot, q, &ground, a);
 	const struct reasoning *reasoning = NULL;
 	const struct check_request *asked;

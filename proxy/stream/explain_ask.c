@@ -28,6 +28,8 @@ static void describe_peer(const struct explaining *e, struct check_request *q)
 	q->destination = address_of(authority_host(explain_local_address(e)), e->out->listener->bound_port);
 	q->tls = e->out->chain->tls;
 	q->sni = e->out->sni;
+	q->peer_id = q->tls ? asked->peer_id : NO_SLICE;
+	q->peer_verified = q->peer_id.at != NULL;
 }
 
 void explain_ask_again(struct explaining *e)

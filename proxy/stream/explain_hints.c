@@ -305,12 +305,19 @@ static void hint_misdirected(struct explaining *e)
 
 static void hint_redirect(struct explaining *e)
 {
-	uint32_t https = snapshot_https_port(e->out->snapshot, e->request->authority);
+	bool circles = false;
+	const struct explained *there = e->ground.follows ? explain_follow(e, &circles) : NULL;
 
-	if (https == 0)
-		hint(e, "no HTTPS server here has host %.*s: the redirect leads elsewhere", SLICE_ARG(e->host));
+	if (there == NULL)
+		return;
+	if (circles)
+		hint(e, "%.*s is redirected in circles", SLICE_ARG(e->out->location));
+	else if (there->end == EXPLAINED_NO_LISTENER || there->choice.host == NULL)
+		hint(e, "%.*s is not served here: %s", SLICE_ARG(there->question->url), explained_end_name(there->end));
 	else
-		hint(e, "https://%.*s is served on bound port %u", SLICE_ARG(e->host), https);
+		hint(e, "%.*s is served here: %s%s%.*s", SLICE_ARG(there->question->url),
+		     explained_end_name(there->end), there->targets.count > 0 ? " to " : "",
+		     SLICE_ARG(there->targets.count > 0 ? there->targets.items[0].cluster_name : SLICE("")));
 }
 
 static void hint_clusters(struct explaining *e)
@@ -342,6 +349,16 @@ static void hint_endpoints(struct explaining *e)
 		     SLICE_ARG(c->name), c->where.file, c->where.line);
 }
 
+static void hint_client(struct explaining *e)
+{
+	const struct chain *c = e->out->chain;
+
+	if (c != NULL && c->tls && c->tls_settings.client.certificate == TLS_CLIENT_REQUIRED &&
+	    e->out->question->tls && e->out->question->peer_id.at == NULL)
+		hint(e, "the server of Gateway %.*s (%s:%u) requires a certificate of its clients: without one the "
+		     "connection ends", SLICE_ARG(c->gateway), c->where.file, c->where.line);
+}
+
 static void hint_certificate(struct explaining *e)
 {
 	const struct explained_certificate *c = &e->out->certificate;
@@ -363,6 +380,7 @@ void explain_hints(struct explaining *e)
 	if (e->request != NULL)
 		e->host = authority_host(e->request->authority);
 	hint_certificate(e);
+	hint_client(e);
 	switch (e->out->end) {
 	case EXPLAINED_NO_LISTENER:	hint_listeners(e);	break;
 	case EXPLAINED_NO_CHAIN:	hint_chains(e);		break;
@@ -370,6 +388,7 @@ void explain_hints(struct explaining *e)
 	case EXPLAINED_NO_SECRET:	hint_secret(e);		break;
 	case EXPLAINED_NOT_FOUND:	hint_not_found(e);	break;
 	case EXPLAINED_MISDIRECTED:	hint_misdirected(e);	break;
+	case EXPLAINED_REDIRECT:
 	case EXPLAINED_TO_HTTPS:	hint_redirect(e);	break;
 	case EXPLAINED_NO_CLUSTER:	hint_clusters(e);	break;
 	case EXPLAINED_NO_ENDPOINT:	hint_endpoints(e);	break;
@@ -377,7 +396,6 @@ void explain_hints(struct explaining *e)
 	case EXPLAINED_PREFLIGHT:
 	case EXPLAINED_REFUSED:
 	case EXPLAINED_RELAYED:
-	case EXPLAINED_REDIRECT:
 	case EXPLAINED_DIRECT_RESPONSE:
 	case EXPLAINED_FORWARDED:
 	case EXPLAINED_ABORTED:

@@ -40,6 +40,10 @@ bool explain_ask_relayed(struct explaining *e);
 /* explain_policies.c: what reaches the gateway and the workloads behind the targets. */
 void explain_policies(struct explaining *e);
 
+/* explain_follow.c: what becomes of a client that follows the redirect, also over several; NULL: it leads to
+ * no URL. `circles`: it comes back to where it was. */
+const struct explained *explain_follow(struct explaining *e, bool *circles);
+
 /* explain_hints.c: the nearest misses. */
 void explain_hints(struct explaining *e);
 

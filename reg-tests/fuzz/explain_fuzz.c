@@ -101,7 +101,7 @@ static struct authz_verdict verdict(unsigned which)
 
 static const struct explained *explain_all(const struct explain_question *q, unsigned which, struct arena *a)
 {
-	const struct explain_ground ground = { .live = false, .judged = which % 2 };
+	const struct explain_ground ground = { .live = false, .follows = true, .judged = which % 2 };
 	struct explaining *x = explain_begin(documents_once(), q, &ground, a);
 
 	for (unsigned asked = 0; explain_asks(x) != NULL; asked++) {
