@@ -112,6 +112,36 @@ static void add_routes(struct snapshot_builder *b, struct bound_service *s)
 	}
 }
 
+/* At every server? Items with static filters act at some only. */
+static bool takes_everything(const struct http_route *r)
+{
+	for (size_t i = 0; i < r->match.count; i++) {
+		const struct http_match *m = &r->match.items[i];
+
+		if (http_match_is_catch_all(m) && m->port == 0 && m->gateways.count == 0 &&
+		    m->source_labels.count == 0 && m->source_namespace.len == 0)
+			return true;
+	}
+	return r->match.count == 0;
+}
+
+/* Of routes that stand in one document decoding has told. */
+static void tell_unreached(struct snapshot_builder *b, const struct bound_service *s)
+{
+	for (size_t i = 0; i + 1 < s->http.count; i++) {
+		const struct served_route *open = &s->http.items[i], *next = &s->http.items[i + 1];
+
+		if (!takes_everything(open->route))
+			continue;
+		if (open->of != next->of)
+			build_warning(b, next->of->meta, next->route->where, "never reached below VirtualService "
+				      "%.*s/%.*s, nor is what follows: the route at %s:%u takes everything",
+				      SLICE_ARG(s->service->meta->ns), SLICE_ARG(s->service->meta->name),
+				      open->route->where.file, open->route->where.line);
+		return;
+	}
+}
+
 /* Also by roots that this proxy does not see: somebody else may. */
 static void tell_orphans(struct snapshot_builder *b)
 {
@@ -140,7 +170,9 @@ static void tell_orphans(struct snapshot_builder *b)
 void resolve_delegates(struct snapshot_builder *b)
 {
 	index_documents(b);
-	for (size_t i = 0; i < b->services.count; i++)
+	for (size_t i = 0; i < b->services.count; i++) {
 		add_routes(b, b->services.items[i]);
+		tell_unreached(b, b->services.items[i]);
+	}
 	tell_orphans(b);
 }

@@ -240,6 +240,10 @@ static const struct { const char *yaml, *line; } told_rows[] = {
 	  "t:16:5: warning: VirtualService default/d: its destinations are never asked: the directResponse of the route at t:8 answers" },
 	{ FROM_ROOT "  - directResponse: {status: 200}\n" IT_IS_CHILD("") ROUTE("y") "---\n",
 	  "t:10:1: warning: VirtualService default/d: it has no hosts, and no route of another VirtualService delegates to it: it has no effect" },
+	{ FROM_ROOT "  - delegate: {name: d}\n  - directResponse: {status: 200}\n" IT_IS_CHILD("") "  - directResponse: {status: 201}\n---\n",
+	  "t:9:5: warning: VirtualService default/r: never reached below VirtualService default/r, nor is what follows: the route at t:16 takes everything" },
+	{ FROM_ROOT "  - match: [{uri: {prefix: /}}]\n    delegate: {name: d}\n  - directResponse: {status: 200}\n" IT_IS_CHILD("") "  - directResponse: {status: 201}\n---\n",
+	  "t:10:5: warning: VirtualService default/r: never reached below VirtualService default/r, nor is what follows: the route at t:17 takes everything" },
 	{ FROM_ROOT "  - delegate: {name: d}\n" IT_IS_CHILD("") "  - directResponse: {status: 200}\n    headers: {response: {set: {x: \"%UPSTREAM_TLS_VERSION%\"}}}\n---\n",
 	  "header x: %UPSTREAM_TLS_VERSION%" },
 };
