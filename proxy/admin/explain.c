@@ -38,7 +38,8 @@ const char *explain_retry_on(const struct retry_policy *p, char *out)
 	out[0] = '\0';
 	for (unsigned i = 0; i < RETRY_ON_COUNT; i++)
 		if (p->on & 1u << i)
-			n += (size_t)snprintf(out + n, EXPLAIN_RETRY_ON_MAX - n, "%s%s", n > 0 ? "," : "", tokens[i]);
+			n += (size_t)snprintf(out + n, EXPLAIN_RETRY_ON_MAX - n, "%s%s",
+					      n > 0 ? "," : "", tokens[i]);
 	for (size_t i = 0; i < p->statuses.count && n < EXPLAIN_RETRY_ON_MAX - 8; i++)
 		n += (size_t)snprintf(out + n, EXPLAIN_RETRY_ON_MAX - n, "%s%u", n > 0 ? "," : "",
 				      p->statuses.items[i]);

@@ -53,11 +53,14 @@ struct explain_more {
 };
 
 /* `more` may be NULL. */
-void explain_add_text(const struct explained *e, bool live, const struct explain_more *more, struct text *out);
+void explain_add_text(const struct explained *e, bool live, const struct explain_more *more,
+		      struct text *out);
 /* One object on one line. */
-void explain_add_json(const struct explained *e, bool live, const struct explain_more *more, struct text *out);
+void explain_add_json(const struct explained *e, bool live, const struct explain_more *more,
+		      struct text *out);
 /* A line of it; whatever documents and clients write stays on it. */
-void explain_say(struct text *out, const char *label, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void explain_say(struct text *out, const char *label, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* The address of an endpoint as documents give it; `out` has room for EXPLAIN_ADDRESS_MAX. */
 #define EXPLAIN_ADDRESS_MAX	320u

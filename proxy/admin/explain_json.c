@@ -350,7 +350,8 @@ static void add_status(struct put_json *j, const struct explained *e)
 	put_slice(j, "flags", e->flags != 0 ? slice_of(flags) : NO_SLICE);
 }
 
-void explain_add_json(const struct explained *e, bool live, const struct explain_more *more, struct text *out)
+void explain_add_json(const struct explained *e, bool live, const struct explain_more *more,
+		      struct text *out)
 {
 	struct put_json j = { .out = out };
 

@@ -52,14 +52,14 @@ static void say_connection(const struct explained *e, struct text *out)
 	if (c == NULL)
 		return;
 	explain_say(out, "Gateway", "%.*s, port %u (%s:%u)", SLICE_ARG(c->gateway), c->server_port, c->where.file,
-	    c->where.line);
+		    c->where.line);
 	explain_say(out, "Server", "%.*s: %s, TLS %s", SLICE_ARG(c->name), c->kind == CHAIN_HTTP ? "HTTP" : "TCP",
-	    chain_mode(c));
+		    chain_mode(c));
 	say_certificate(&e->certificate, out);
 	if (e->choice.chain != NULL && e->choice.chain != c)
 		explain_say(out, "Served by", "%.*s of Gateway %.*s (%s:%u): same certificate, same demands on clients",
-		    SLICE_ARG(e->choice.chain->name), SLICE_ARG(e->choice.chain->gateway),
-		    e->choice.chain->where.file, e->choice.chain->where.line);
+			    SLICE_ARG(e->choice.chain->name), SLICE_ARG(e->choice.chain->gateway),
+			    e->choice.chain->where.file, e->choice.chain->where.line);
 }
 
 static void say_routes(const struct explained *e, struct text *out)
@@ -72,15 +72,15 @@ static void say_routes(const struct explained *e, struct text *out)
 		explain_say(out, "Virtual host", "none for %.*s", SLICE_ARG(e->request->authority));
 	else
 		explain_say(out, "Virtual host", "%.*s, %zu routes%s", SLICE_ARG(virtual_host_domain(vh)),
-		    e->routes_total, virtual_host_requires_tls(vh) ? ", https required" : "");
+			    e->routes_total, virtual_host_requires_tls(vh) ? ", https required" : "");
 	for (size_t i = 0; i < e->routes.count; i++) {
 		const struct explained_route *r = &e->routes.items[i];
 		struct where w = explain_where(r->route);
 
 		explain_say(out, i == 0 ? "Routes" : "", "%u %.*s %.*s/%.*s (%s:%u): %s", r->route->index,
-		    SLICE_ARG(r->route->name.len > 0 ? r->route->name : SLICE("-")),
-		    SLICE_ARG(r->route->service->meta->ns), SLICE_ARG(r->route->service->meta->name), w.file,
-		    w.line, r->held ? "holds" : r->why);
+			    SLICE_ARG(r->route->name.len > 0 ? r->route->name : SLICE("-")),
+			    SLICE_ARG(r->route->service->meta->ns), SLICE_ARG(r->route->service->meta->name), w.file,
+			    w.line, r->held ? "holds" : r->why);
 	}
 	if (e->routes.count < e->routes_tried)
 		explain_say(out, "", "... of %zu that were tried", e->routes_tried);
@@ -101,14 +101,14 @@ static void say_outcome(const struct explained *e, struct text *out)
 		explain_say(out, "Outcome", "%s", explained_end_name(e->end));
 	else
 		explain_say(out, "Outcome", "%s: %u %s%s%s", explained_end_name(e->end), e->status, e->details,
-		    e->flags != 0 ? ", " : "", e->flags != 0 ? flags : "");
+			    e->flags != 0 ? ", " : "", e->flags != 0 ? flags : "");
 	if (e->response == NULL)
 		return;
 	explain_say(out, "Response", "%u %.*s", e->response->status, SLICE_ARG(status_reason(e->response->status)));
 	say_headers(&e->response->headers, out);
 	if (e->body.len > 0)
 		explain_say(out, "Body", "%zu bytes: %.*s", e->body.len, (int)(e->body.len < 200 ? e->body.len : 200),
-		    e->body.at);
+			    e->body.at);
 }
 
 /* ---- destinations ---- */
@@ -153,11 +153,11 @@ static void say_targets(const struct explained *e, bool live, struct text *out)
 
 		if (t->cluster == NULL) {
 			explain_say(out, "Cluster", "%.*s, weight %u of %llu: there is none", SLICE_ARG(t->cluster_name),
-			    t->weight, (unsigned long long)e->weight_sum);
+				    t->weight, (unsigned long long)e->weight_sum);
 			continue;
 		}
 		explain_say(out, "Cluster", "%.*s, weight %u of %llu (%s:%u)", SLICE_ARG(t->cluster_name), t->weight,
-		    (unsigned long long)e->weight_sum, t->cluster->where.file, t->cluster->where.line);
+			    (unsigned long long)e->weight_sum, t->cluster->where.file, t->cluster->where.line);
 		say_endpoints(t->cluster, live, out);
 		if (t->upstream == NULL)
 			continue;
@@ -188,14 +188,14 @@ static void say_actions(const struct explained *e, struct text *out)
 		explain_say(out, "", "each within %lld ms", (long long)p->per_try_timeout_ms);
 	if (r->fault != NULL && r->fault->delay_ms > 0)
 		explain_say(out, "Fault", "%g %% wait for %lld ms", percent(r->fault->delay_per_million),
-		    (long long)r->fault->delay_ms);
+			    (long long)r->fault->delay_ms);
 	if (r->fault != NULL && r->fault->abort != ABORT_NONE)
 		explain_say(out, "Fault", "%g %% end with %s status %u", percent(r->fault->abort_per_million),
-		    r->fault->abort == ABORT_GRPC ? "gRPC" : "HTTP", r->fault->abort_status);
+			    r->fault->abort == ABORT_GRPC ? "gRPC" : "HTTP", r->fault->abort_status);
 	for (uint32_t i = 0; i < r->mirror_count; i++)
 		explain_say(out, "Mirror", "%g %% to %.*s%s", percent(r->mirrors[i].per_million),
-		    SLICE_ARG(r->mirrors[i].cluster_name),
-		    r->mirrors[i].cluster == NULL ? ": there is none" : "");
+			    SLICE_ARG(r->mirrors[i].cluster_name),
+			    r->mirrors[i].cluster == NULL ? ": there is none" : "");
 	if (r->has_cors)
 		explain_say(out, "CORS", "origin %.*s", SLICE_ARG(e->choice.cors_origin.at != NULL ?
 			e->choice.cors_origin : SLICE("absent, or not allowed")));
@@ -207,10 +207,10 @@ static void say_policies(const struct explained *e, struct text *out)
 		const struct explained_policy *p = &e->policies.items[i];
 
 		explain_say(out, "Policy", "%s %.*s/%.*s%s%s%s, at the %s (%s:%u)", p->meta->kind,
-		    SLICE_ARG(p->meta->ns), SLICE_ARG(p->meta->name), p->action[0] != '\0' ? " " : "",
-		    p->action, p->dry_run ? ", on trial" : "",
-		    !p->at_destination ? "gateway" : p->at_gateway ? "gateway and the destination" : "destination",
-		    p->meta->where.file, p->meta->where.line);
+			    SLICE_ARG(p->meta->ns), SLICE_ARG(p->meta->name), p->action[0] != '\0' ? " " : "",
+			    p->action, p->dry_run ? ", on trial" : "",
+			    !p->at_destination ? "gateway" : p->at_gateway ? "gateway and the destination" : "destination",
+			    p->meta->where.file, p->meta->where.line);
 	}
 }
 
@@ -224,19 +224,20 @@ static void say_verdict(const struct explained_verdict *v, struct text *out)
 		explain_say(out, "Verdict", "none: %s", v->cause);
 	else
 		explain_say(out, "Verdict", "%s%s%.*s", v->outcome == AUTHZ_ALLOWED ? "allowed" : "denied",
-		    by.len > 0 ? ": " : "", SLICE_ARG(by));
+			    by.len > 0 ? ": " : "", SLICE_ARG(by));
 	if (v->principal.len > 0)
 		explain_say(out, "", "principal %.*s", SLICE_ARG(v->principal));
 	if (v->shadow.len > 0)
 		explain_say(out, "", "on trial: %.*s", SLICE_ARG(v->shadow));
 }
 
-void explain_add_text(const struct explained *e, bool live, const struct explain_more *more, struct text *out)
+void explain_add_text(const struct explained *e, bool live, const struct explain_more *more,
+		      struct text *out)
 {
 	if (e->request != NULL)
 		explain_say(out, "Request", "%.*s %.*s://%.*s%.*s", SLICE_ARG(e->request->method),
-		    SLICE_ARG(e->request->scheme), SLICE_ARG(e->request->authority),
-		    SLICE_ARG(e->request->path));
+			    SLICE_ARG(e->request->scheme), SLICE_ARG(e->request->authority),
+			    SLICE_ARG(e->request->path));
 	say_connection(e, out);
 	say_routes(e, out);
 	say_outcome(e, out);

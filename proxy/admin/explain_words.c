@@ -119,7 +119,8 @@ static bool take_time(struct parsing *p, struct slice value)
 	end = strptime(arena_text(p->arena, value), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	if (end != NULL && *end == '\0')
 		p->q->at_s = timegm(&tm);
-	return p->q->at_s > 0 || wrong(p, "--at: a time such as 2026-11-21T10:00:00Z, not '%.*s'", SLICE_ARG(value));
+	return p->q->at_s > 0 ||
+	       wrong(p, "--at: a time such as 2026-11-21T10:00:00Z, not '%.*s'", SLICE_ARG(value));
 }
 
 /* As curl would send it. */

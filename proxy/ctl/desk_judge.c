@@ -10,7 +10,8 @@
 #include "spoa/rules.h"
 #include "spoa/token_cache.h"
 
-#define FRAME_BYTES	(SPOP_FRAME_SIZE_DEFAULT - (SPOP_HEADER_MAX - SPOP_LENGTH_BYTES))	/* as a proxy asks */
+/* As a proxy asks. */
+#define FRAME_BYTES	(SPOP_FRAME_SIZE_DEFAULT - (SPOP_HEADER_MAX - SPOP_LENGTH_BYTES))
 
 struct desk_judge {
 	struct jwks_store *keys;

@@ -26,7 +26,8 @@ struct desk_judge *desk_judge_create(int documents, struct slice jwks);
 void desk_judge_free(struct desk_judge **jp);
 
 /* `claims`: of a token that counts as verified, a JSON object; absent: the request's own token is looked at,
- * if any. `at_s`: when, since 1970; 0: now. The verdict and its reasons live in the arena, or as long as the judge. */
+ * if any. `at_s`: when, since 1970; 0: now. The verdict and its reasons live in the arena, or as long as
+ * the judge. */
 const struct reasoning *desk_judge_ask(struct desk_judge *j, const struct check_request *q,
 				       struct slice claims, int64_t at_s, struct arena *a,
 				       struct authz_verdict *v);

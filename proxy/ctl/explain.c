@@ -73,7 +73,8 @@ bool explain_documents_keys(struct explain_documents *d, const char *jwks, const
 	FILE *f = fopen(jwks, "re");
 	size_t n;
 
-	while (f != NULL && d->jwks.len <= JWKS_DOCUMENT_BYTES_MAX && (n = fread(bytes, 1, sizeof(bytes), f)) > 0)
+	while (f != NULL && d->jwks.len <= JWKS_DOCUMENT_BYTES_MAX &&
+	       (n = fread(bytes, 1, sizeof(bytes), f)) > 0)
 		text_add(&d->jwks, slice_make(bytes, n));
 	if (f != NULL)
 		fclose(f);

@@ -106,26 +106,35 @@ static void put_doors(const void *arg, struct put_json *j)
 
 /* ---- text ---- */
 
+static void say_token(const struct reasoning_token *t, struct text *out)
+{
+	const char *status = !t->evaluated ? "not evaluated" :
+			     t->status == JWT_OK ? "accepted" : jwt_status_text(t->status);
+
+	explain_say(out, "", "token rule %.*s/%.*s#%zu (%s:%u): %s", SLICE_ARG(t->ns), SLICE_ARG(t->name),
+		    t->rule, t->where.file, t->where.line, status);
+}
+
+static void say_policy(const struct reasoning_policy *p, struct text *out)
+{
+	struct slice miss = miss_of(p);
+
+	explain_say(out, "", "%s%s %.*s/%.*s#%zu (%s:%u): %s%s%.*s", p->dry_run ? "on trial " : "",
+		    action_text(p->action), SLICE_ARG(p->ns), SLICE_ARG(p->name), p->rule, p->where.file,
+		    p->where.line, !p->evaluated ? "not evaluated" : p->holds ? "holds" : "does not hold",
+		    miss.len > 0 ? ": " : "", SLICE_ARG(miss));
+}
+
 static void say_door(const struct reasoning_door *d, struct text *out)
 {
+	const char *how = !d->reached ? ", not reached" : d->preflight ? ", no token is asked for" : "";
+
 	explain_say(out, "Door", "%s %.*s/%.*s%s", d->gateway ? "gateway" : "workload", SLICE_ARG(d->ns),
-		    SLICE_ARG(d->name), !d->reached ? ", not reached" : d->preflight ? ", no token is asked for" : "");
-	for (size_t i = 0; i < d->token_count; i++) {
-		const struct reasoning_token *t = &d->tokens[i];
-
-		explain_say(out, "", "token rule %.*s/%.*s#%zu (%s:%u): %s", SLICE_ARG(t->ns), SLICE_ARG(t->name),
-			    t->rule, t->where.file, t->where.line, !t->evaluated ? "not evaluated" :
-			    t->status == JWT_OK ? "accepted" : jwt_status_text(t->status));
-	}
-	for (size_t i = 0; i < d->policy_count; i++) {
-		const struct reasoning_policy *p = &d->policies[i];
-		struct slice miss = miss_of(p);
-
-		explain_say(out, "", "%s%s %.*s/%.*s#%zu (%s:%u): %s%s%.*s", p->dry_run ? "on trial " : "",
-			    action_text(p->action), SLICE_ARG(p->ns), SLICE_ARG(p->name), p->rule, p->where.file,
-			    p->where.line, !p->evaluated ? "not evaluated" : p->holds ? "holds" : "does not hold",
-			    miss.len > 0 ? ": " : "", SLICE_ARG(miss));
-	}
+		    SLICE_ARG(d->name), how);
+	for (size_t i = 0; i < d->token_count; i++)
+		say_token(&d->tokens[i], out);
+	for (size_t i = 0; i < d->policy_count; i++)
+		say_policy(&d->policies[i], out);
 }
 
 static void say_doors(const void *arg, struct text *out)

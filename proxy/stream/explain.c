@@ -141,7 +141,8 @@ static void add_tcp_targets(struct explaining *e)
 	out->targets.items = arena_array(e->arena, struct explained_target, r->targets.count);
 	for (size_t i = 0; i < r->targets.count; i++)
 		out->targets.items[out->targets.count++] = (struct explained_target){
-			.cluster = r->targets.items[i].cluster, .cluster_name = r->targets.items[i].cluster_name,
+			.cluster = r->targets.items[i].cluster,
+			.cluster_name = r->targets.items[i].cluster_name,
 			.weight = r->targets.count > 1 ? r->targets.items[i].weight : 1 };
 	out->weight_sum = r->targets.count > 1 ? r->total_weight : 1;
 }
@@ -258,7 +259,8 @@ static void finish(struct explaining *e)
 
 static void try_again(struct explaining *e)
 {
-	const struct route_input in = { .request = e->request, .arena = e->arena, .claims = e->judging.claims };
+	const struct route_input in = { .request = e->request, .arena = e->arena,
+					.claims = e->judging.claims };
 
 	if (e->out->choice.host != NULL && !e->out->choice.to_https)
 		try_routes(e, &in);
@@ -352,7 +354,9 @@ void explain_answer(struct explaining *e, const struct authz_verdict *v)
 	}
 	how = judging_take(&e->judging, v, 0, &reply);
 	e->out->choice = e->judging.choice;
-	if (how == JUDGED_ASK_AGAIN) {
+	if (how == JUDGED_NEEDS_BODY)	/* nobody said what is in it */
+		e->judging.body = SLICE("");
+	if (how == JUDGED_ASK_AGAIN || how == JUDGED_NEEDS_BODY) {
 		explain_ask_again(e);
 		return;
 	}

@@ -51,7 +51,7 @@ struct explain_question {
 	bool sni_set;				/* else: the host of an https URL, unless it is an address */
 	struct slice sni;			/* lower case; empty: none sent */
 	struct slice client;			/* address; absent: EXPLAIN_CLIENT_DEFAULT */
-	struct slice peer_id;			/* URI of the certificate it shows, verified; absent: it has none */
+	struct slice peer_id;			/* URI of the certificate it shows; absent: none */
 	struct slice claims;			/* JSON of a token that was verified; absent: none */
 	int64_t at_s;				/* when: since 1970; 0: now */
 };
@@ -60,7 +60,7 @@ struct explain_question {
 struct explain_ground {
 	bool live;				/* endpoints have a state */
 	struct slice own_address;		/* for x-forwarded-for of loopback clients; may be empty */
-	const struct tls_set *tls;		/* NULL: at the desk, where secrets are read if they are there */
+	const struct tls_set *tls;		/* NULL: at the desk, where secrets may be missing */
 	bool follows;				/* redirects, to tell where they lead */
 	bool judged;				/* there is an agent, or what stands for it: it is asked */
 };

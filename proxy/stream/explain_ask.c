@@ -34,7 +34,9 @@ static void describe_peer(const struct explaining *e, struct check_request *q)
 
 void explain_ask_again(struct explaining *e)
 {
-	e->question = (struct check_request){ .http_version = e->out->question->http2 ? SLICE("2.0") : SLICE("1.1") };
+	bool http2 = e->out->question->http2;
+
+	e->question = (struct check_request){ .http_version = http2 ? SLICE("2.0") : SLICE("1.1") };
 	describe_peer(e, &e->question);
 	judging_describe(&e->judging, &e->question);
 	e->asks = true;
@@ -57,7 +59,8 @@ bool explain_ask_relayed(struct explaining *e)
 	const struct snapshot *s = e->out->snapshot;
 	const struct tcp_target *t = tcp_route_draw(e->out->chain->tcp, 0);
 
-	if (!e->ground.judged || t->cluster == NULL || (!s->gateway_has_policies && !t->cluster->has_policies))
+	if (!e->ground.judged || t->cluster == NULL ||
+	    (!s->gateway_has_policies && !t->cluster->has_policies))
 		return false;
 	e->question = (struct check_request){ .tcp = true };
 	describe_peer(e, &e->question);

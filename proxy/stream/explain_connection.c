@@ -42,7 +42,8 @@ static const struct listener_plan *by_address(const struct snapshot *s, struct s
 	for (size_t i = 0; i < s->listeners.count; i++) {
 		const struct listener_plan *l = s->listeners.items[i];
 
-		if (l->bound_port != port || !ip_from_sockaddr((const struct sockaddr *)&l->bind.address, &own))
+		if (l->bound_port != port ||
+		    !ip_from_sockaddr((const struct sockaddr *)&l->bind.address, &own))
 			continue;
 		if (own.v4 == ip.v4 && memcmp(own.bytes, ip.bytes, sizeof(ip.bytes)) == 0)
 			return l;

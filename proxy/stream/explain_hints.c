@@ -61,15 +61,16 @@ static void hint_chains(struct explaining *e)
 	const struct listener_plan *l = out->listener;
 
 	if (out->chain != NULL)
-		hint(e, "the server of Gateway %.*s lets through only clients that offer a mesh protocol by ALPN",
-		     SLICE_ARG(out->chain->gateway));
+		hint(e, "the server of Gateway %.*s lets through only clients that offer a mesh protocol "
+		     "by ALPN", SLICE_ARG(out->chain->gateway));
 	else if (!out->question->tls)
 		hint(e, "every server of this listener speaks TLS: ask for https");
 	else if (out->sni.at == NULL)
 		hint(e, "the client names no server, and no server of this listener has host *: "
 		     "the connection is closed");
 	else
-		hint(e, "no server of this listener has host %.*s: the connection is closed", SLICE_ARG(out->sni));
+		hint(e, "no server of this listener has host %.*s: the connection is closed",
+		     SLICE_ARG(out->sni));
 	for (size_t i = 0; i < l->chains.count; i++)
 		hint(e, "Gateway %.*s has a server here for %s (%s:%u)", SLICE_ARG(l->chains.items[i]->gateway),
 		     list_domains(e, l->chains.items[i]), l->chains.items[i]->where.file,
@@ -154,8 +155,8 @@ static void hint_services(struct explaining *e)
 		for (size_t h = 0; h < v->hosts.count; h++) {
 			if (!hostname_matches(v->hosts.items[h].text, e->host))
 				continue;
-			hint(e, "VirtualService %.*s/%.*s has host %.*s (%s:%u) for gateways %s; this server is of "
-			     "Gateway %.*s with hosts %s", SLICE_ARG(v->meta->ns), SLICE_ARG(v->meta->name),
+			hint(e, "VirtualService %.*s/%.*s has host %.*s (%s:%u) for gateways %s; this server "
+			     "is of Gateway %.*s with hosts %s", SLICE_ARG(v->meta->ns), SLICE_ARG(v->meta->name),
 			     SLICE_ARG(v->hosts.items[h].text), v->hosts.items[h].where.file,
 			     v->hosts.items[h].where.line, list_gateways(e, v),
 			     SLICE_ARG(e->out->choice.chain->gateway), list_domains(e, e->out->choice.chain));
@@ -199,7 +200,8 @@ static void compare_spelling(void *arg, const struct virtual_host *vh)
 	unsigned d;
 
 	if (domain.len > SPELLING_BYTES_MAX || hostname_is_wild(domain) ||
-	    domain.len > s->wanted.len + SPELLING_DISTANCE_MAX || s->wanted.len > domain.len + SPELLING_DISTANCE_MAX)
+	    domain.len > s->wanted.len + SPELLING_DISTANCE_MAX ||
+	    s->wanted.len > domain.len + SPELLING_DISTANCE_MAX)
 		return;
 	d = distance(s->wanted, domain);
 	if (d < s->distance) {
@@ -265,8 +267,8 @@ static void ask_wildcard(void *arg, const struct virtual_host *vh)
 		return;
 	r = virtual_host_match(vh, &in);
 	if (r != NULL)
-		hint(e, "route %u of virtual host %.*s (%s:%u) would hold, but %.*s has a virtual host of its own, "
-		     "which decides alone", r->index, SLICE_ARG(virtual_host_domain(vh)),
+		hint(e, "route %u of virtual host %.*s (%s:%u) would hold, but %.*s has a virtual host of its "
+		     "own, which decides alone", r->index, SLICE_ARG(virtual_host_domain(vh)),
 		     explain_where(r).file, explain_where(r).line,
 		     SLICE_ARG(virtual_host_domain(e->out->choice.host)));
 }
@@ -291,8 +293,8 @@ static void hint_misdirected(struct explaining *e)
 
 	if (other == NULL)
 		return;
-	hint(e, "host %.*s belongs to the server of Gateway %.*s (%s:%u), and the connection was made to that of "
-	     "Gateway %.*s (%s:%u), by the name %.*s", SLICE_ARG(e->host), SLICE_ARG(other->gateway),
+	hint(e, "host %.*s belongs to the server of Gateway %.*s (%s:%u), and the connection was made to "
+	     "that of Gateway %.*s (%s:%u), by the name %.*s", SLICE_ARG(e->host), SLICE_ARG(other->gateway),
 	     other->where.file, other->where.line, SLICE_ARG(own->gateway), own->where.file, own->where.line,
 	     SLICE_ARG(e->out->sni.at != NULL ? e->out->sni : SLICE("(none)")));
 	hint(e, other->kind == CHAIN_TCP ? "that one serves no HTTP" :
@@ -313,7 +315,8 @@ static void hint_redirect(struct explaining *e)
 	if (circles)
 		hint(e, "%.*s is redirected in circles", SLICE_ARG(e->out->location));
 	else if (there->end == EXPLAINED_NO_LISTENER || there->choice.host == NULL)
-		hint(e, "%.*s is not served here: %s", SLICE_ARG(there->question->url), explained_end_name(there->end));
+		hint(e, "%.*s is not served here: %s", SLICE_ARG(there->question->url),
+		     explained_end_name(there->end));
 	else
 		hint(e, "%.*s is served here: %s%s%.*s", SLICE_ARG(there->question->url),
 		     explained_end_name(there->end), there->targets.count > 0 ? " to " : "",
@@ -355,8 +358,8 @@ static void hint_client(struct explaining *e)
 
 	if (c != NULL && c->tls && c->tls_settings.client.certificate == TLS_CLIENT_REQUIRED &&
 	    e->out->question->tls && e->out->question->peer_id.at == NULL)
-		hint(e, "the server of Gateway %.*s (%s:%u) requires a certificate of its clients: without one the "
-		     "connection ends", SLICE_ARG(c->gateway), c->where.file, c->where.line);
+		hint(e, "the server of Gateway %.*s (%s:%u) requires a certificate of its clients: without "
+		     "one the connection ends", SLICE_ARG(c->gateway), c->where.file, c->where.line);
 }
 
 static void hint_certificate(struct explaining *e)
@@ -369,8 +372,8 @@ static void hint_certificate(struct explaining *e)
 	text_init(&names);
 	for (size_t i = 0; i < c->names.count && names.len < EXPLAIN_WHY_MAX / 2; i++)
 		text_printf(&names, "%s%.*s", i > 0 ? ", " : "", SLICE_ARG(c->names.items[i]));
-	hint(e, "the certificate of this server is for %s and not for %.*s: a client that looks ends the connection",
-	     names.len > 0 ? names.at : "no host", SLICE_ARG(e->out->question->host));
+	hint(e, "the certificate of this server is for %s and not for %.*s: a client that looks ends the "
+	     "connection", names.len > 0 ? names.at : "no host", SLICE_ARG(e->out->question->host));
 	text_fini(&names);
 }
 

@@ -100,7 +100,8 @@ static void what_is_no_question_is_refused(void **state)
 		{ "-q", "http://a/" }, { "-X", "", "http://a/" }, { "http://a/", "-X" }, { "http://a/", "-H" },
 		{ "-H", "none", "http://a/" }, { "-H", ": x", "http://a/" }, { "-H", "a: b\r\nc: d", "http://a/" },
 		{ "-X", "A\nB", "http://a/" }, { "--http2=yes", "http://a/" }, { "--port", "0", "http://a/" },
-		{ "--port", "port", "http://a/" }, { "--at", "now", "http://a/" }, { "--at", "-5", "http://a/" }, { "--client-ip", "a", "http://a/" },
+		{ "--port", "port", "http://a/" }, { "--at", "now", "http://a/" }, { "--at", "-5", "http://a/" },
+		{ "--client-ip", "a", "http://a/" },
 		{ "--connect-to", "127.0.0.1", "http://a/" }, { "--body-bytes", "-1", "http://a/" },
 		/* those of sallyctl alone */
 		{ "-f", "file", "http://a/" }, { "-o", "json", "http://a/" }, { "--help" },
