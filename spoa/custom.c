@@ -82,8 +82,17 @@ static void add_response_headers(struct decision *d)
 static void apply_header(struct decision *d, const struct extauthz_header *h, struct request *r,
 			 struct changes *changes)
 {
-	struct slice now = request_header(r, h->name);
+	struct slice now;
 
+	if (h->how == QUERY_SET || h->how == QUERY_REMOVE) {
+		if (h->how == QUERY_SET)
+			changes_set_param(changes, h->name, h->value);
+		else
+			changes_cut_param(changes, h->name);
+		request_apply(r, changes);
+		return;
+	}
+	now = request_header(r, h->name);
 	if ((h->how == HEADER_ADD_IF_ABSENT && now.at != NULL) || (h->how == HEADER_SET_IF_PRESENT && now.at == NULL))
 		return;
 	changes_remove_header(changes, h->name);

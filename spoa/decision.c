@@ -60,9 +60,7 @@ static bool workload_request(struct decision *d, const struct check_workload *w,
 	if (path_normalize(d->judge->index->mesh.normalization, w->path, d->check->arena, &target) ==
 	    PATH_REFUSED)
 		return false;
-	for (const struct param_cut *cut = d->changes.cuts; cut != NULL; cut = cut->next)
-		target = query_cut(d->check->arena, target, cut->name);
-	request_set_target(r, target);
+	request_set_target(r, changes_to_target(&d->changes, target));
 	return true;
 }
 

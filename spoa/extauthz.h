@@ -35,9 +35,11 @@ struct extauthz_target {
 
 enum extauthz_result { EXTAUTHZ_ALLOW, EXTAUTHZ_DENY, EXTAUTHZ_ERROR };
 
-/* One step: what is set replaces what is there, what is appended comes behind it. */
+/* One step: what is set replaces what is there, what is appended comes behind it. QUERY_ is of a query
+ * parameter, whose value is escaped where it is written. */
 struct extauthz_header {
-	enum { HEADER_SET, HEADER_APPEND, HEADER_ADD_IF_ABSENT, HEADER_SET_IF_PRESENT, HEADER_REMOVE } how;
+	enum { HEADER_SET, HEADER_APPEND, HEADER_ADD_IF_ABSENT, HEADER_SET_IF_PRESENT, HEADER_REMOVE,
+	       QUERY_SET, QUERY_REMOVE } how;
 	struct slice name, value;
 };
 

@@ -240,6 +240,22 @@ static void take_downstream(struct extauthz_call *c, Authz__HeaderOption **optio
 		a->downstream.count += take_header(c, options[i], &a->downstream.items[a->downstream.count]);
 }
 
+static void push_query(struct extauthz_call *c, struct extauthz_answer *a, int how, const char *name, const char *value)
+{
+	if (name[0] != '\0')
+		a->upstream.items[a->upstream.count++] = (struct extauthz_header){ how,
+			arena_slice(c->arena, slice_of(name)), arena_slice(c->arena, slice_of(value)) };
+}
+
+static void take_query(struct extauthz_call *c, const Authz__Allowed *ok, struct extauthz_answer *a)
+{
+	for (size_t i = 0; i < ok->n_query_parameters_to_set; i++)
+		push_query(c, a, QUERY_SET, ok->query_parameters_to_set[i]->key,
+			   ok->query_parameters_to_set[i]->value);
+	for (size_t i = 0; i < ok->n_query_parameters_to_remove; i++)
+		push_query(c, a, QUERY_REMOVE, ok->query_parameters_to_remove[i], "");
+}
+
 static void allow(struct extauthz_call *c, const Authz__Allowed *ok, struct extauthz_answer *a)
 {
 	struct check_header h;
@@ -248,13 +264,14 @@ static void allow(struct extauthz_call *c, const Authz__Allowed *ok, struct exta
 	if (ok == NULL)
 		return;
 	if (ok->n_headers + ok->n_headers_to_remove > 2 * EXTAUTHZ_HEADERS_MAX ||
-	    ok->n_query_parameters_to_set + ok->n_query_parameters_to_remove > 0) {
+	    ok->n_query_parameters_to_set + ok->n_query_parameters_to_remove > EXTAUTHZ_HEADERS_MAX) {
 		a->result = EXTAUTHZ_ERROR;
-		a->error = ok->n_headers > EXTAUTHZ_HEADERS_MAX ? "it sets too many headers" :
-			   "it edits query parameters, which this version does not do";
+		a->error = "it edits too many headers or query parameters";
 		return;
 	}
-	a->upstream.items = arena_array(c->arena, struct extauthz_header, ok->n_headers + ok->n_headers_to_remove);
+	a->upstream.items = arena_array(c->arena, struct extauthz_header, ok->n_headers + ok->n_headers_to_remove +
+					ok->n_query_parameters_to_set + ok->n_query_parameters_to_remove);
+	take_query(c, ok, a);
 	for (size_t i = 0; i < ok->n_headers; i++)
 		if (take_header(c, ok->headers[i], &h))
 			a->upstream.items[a->upstream.count++] =

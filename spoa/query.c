@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * query.c - query parameters that carry tokens: found, cut out, hidden from what is echoed. */
+ * query.c - query parameters: found, cut out, added, hidden from what is echoed. */
 #include "spoa/request_priv.h"
 
 /* Invalid escapes stay as they are; '+' is no blank here. */
@@ -83,6 +83,41 @@ static struct slice rewrite(struct arena *arena, struct slice target, struct sli
 struct slice query_cut(struct arena *arena, struct slice target, struct slice name)
 {
 	return query_find(arena, target, name).at != NULL ? rewrite(arena, target, name, false) : target;
+}
+
+static char *put_escaped(char *at, struct slice s)
+{
+	static const char hex[] = "0123456789ABCDEF";
+
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.at[i];
+
+		if (ascii_is_alnum((char)c) || (c != '\0' && strchr("-._~", c) != NULL)) {
+			*at++ = (char)c;
+		} else {
+			*at++ = '%';
+			*at++ = hex[c >> 4];
+			*at++ = hex[c & 15];
+		}
+	}
+	return at;
+}
+
+struct slice query_add(struct arena *arena, struct slice target, struct slice name, struct slice value)
+{
+	char *begin = arena_alloc(arena, target.len + 3 * (name.len + value.len) + 2), *at;
+	struct slice query;
+
+	path_split(target, &query);
+	at = put(begin, target);
+	if (query.at == NULL)
+		*at++ = '?';
+	else if (query.len > 0)
+		*at++ = '&';
+	at = put_escaped(at, name);
+	*at++ = '=';
+	at = put_escaped(at, value);
+	return slice_make(begin, (size_t)(at - begin));
 }
 
 struct slice query_mask(struct arena *arena, struct slice target, struct slice name)

@@ -70,6 +70,7 @@ void changes_init(struct changes *c, struct arena *arena)
 {
 	*c = (struct changes){ .arena = arena };
 	c->last = &c->first;
+	c->last_edit = &c->edits;
 }
 
 static void changes_push(struct changes *c, struct slice name, struct slice value)
@@ -93,29 +94,48 @@ void changes_add_header(struct changes *c, struct slice name, struct slice value
 	changes_push(c, name, value);
 }
 
+static void push_edit(struct changes *c, struct slice name, struct slice value)
+{
+	struct param_edit *e = arena_new(c->arena, struct param_edit);
+
+	e->name = name;
+	e->value = value;
+	*c->last_edit = e;
+	c->last_edit = &e->next;
+}
+
 void changes_cut_param(struct changes *c, struct slice name)
 {
-	struct param_cut *cut = arena_new(c->arena, struct param_cut);
+	push_edit(c, name, NO_SLICE);
+}
 
-	cut->name = name;
-	cut->next = c->cuts;
-	c->cuts = cut;
+void changes_set_param(struct changes *c, struct slice name, struct slice value)
+{
+	must(value.at != NULL);
+	push_edit(c, name, value);
 }
 
 void changes_append(struct changes *c, struct changes *from)
 {
-	struct param_cut *cut;
-
 	if (from->first != NULL) {
 		*c->last = from->first;
 		c->last = from->last;
 	}
-	while ((cut = from->cuts) != NULL) {
-		from->cuts = cut->next;
-		cut->next = c->cuts;
-		c->cuts = cut;
+	if (from->edits != NULL) {
+		*c->last_edit = from->edits;
+		c->last_edit = from->last_edit;
 	}
 	changes_init(from, from->arena);
+}
+
+struct slice changes_to_target(const struct changes *c, struct slice target)
+{
+	for (const struct param_edit *e = c->edits; e != NULL; e = e->next) {
+		target = query_cut(c->arena, target, e->name);
+		if (e->value.at != NULL)
+			target = query_add(c->arena, target, e->name, e->value);
+	}
+	return target;
 }
 
 static bool is_touched(const struct changes *c, struct slice name)
@@ -183,8 +203,8 @@ void request_apply(struct request *r, const struct changes *c)
 {
 	if (c->first != NULL)
 		apply_headers(r, c);
-	for (const struct param_cut *cut = c->cuts; cut != NULL; cut = cut->next)
-		request_set_target(r, query_cut(c->arena, r->target, cut->name));
+	if (c->edits != NULL)
+		request_set_target(r, changes_to_target(c, r->target));
 }
 
 static bool has_header(const struct request *r, struct slice name)

@@ -37,8 +37,7 @@ void verdict_allow(struct decision *d)
 	for (size_t i = 0; i < v->header_del.count; i++)
 		v->strip_authorization |= slice_eq_nocase(v->header_del.items[i],
 							  SLICE("authorization"));
-	for (const struct param_cut *cut = d->changes.cuts; cut != NULL; cut = cut->next)
-		request_set_target(&r, query_cut(d->check->arena, r.target, cut->name));
+	r.target = changes_to_target(&d->changes, r.target);
 	if (!slice_eq(r.target, d->check->path))
 		v->path_out = r.target;
 }

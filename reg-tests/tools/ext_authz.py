@@ -158,6 +158,9 @@ def check(request, context):
     if word == "split":
         return field(3, field(2, option("x-user", "ann\r\nx-evil: 1")) + field(2, option("host", "evil")) +
                      field(2, option(":path", "/evil")))
+    if word == "query":
+        return field(1, field(1, 0)) + field(3, field(7, field(1, "set") + field(2, "a&b =\u00e9")) +
+                                             field(7, field(1, "new") + field(2, "1")) + field(8, "gone"))
     ok = (field(2, option("x-user", "ann")) + field(2, option("x-roles", "b", append=True)) +
           field(2, option("x-new", "new", action=1)) + field(2, option("x-old", "not", action=1)) +
           field(5, "x-secret") + field(6, option("x-seen", "by grpc")))
