@@ -6,13 +6,29 @@
 #include "sallyport/hash.h"
 #include "sallyport/object.h"
 
-/* Every item is compared with those before it: beyond this many only the first ones are. */
-#define REACH_ITEMS_MAX	4096u
+/* Of the items that come into question beside another one, so many are looked at. */
+#define REACH_CHAIN_MAX		4096u
+/* Longer prefixes are not looked for. */
+#define REACH_PREFIX_MAX	512u
 
 /* An item, and what tells most pairs apart at a glance: different sums, different conditions. 0: none. */
 struct reach_item {
 	const struct http_match *match;
 	uint64_t uri, headers, without_headers, query_params;
+};
+
+/* Items by a hash, in their order. */
+struct chains {
+	uint32_t *heads, *tails, *next;	/* place of an item and one, 0: none */
+	size_t mask;
+};
+
+/* The items so far. */
+struct reach {
+	struct reach_item *items;
+	uint32_t count;
+	struct chains equal, prefix;	/* by all their sums; by the text of their prefix */
+	bool lengths[REACH_PREFIX_MAX + 1];	/* of these prefixes */
 };
 
 static uint64_t match_sum(const struct string_match *m)
@@ -40,6 +56,11 @@ static struct reach_item reach_item_of(const struct http_match *m)
 	};
 }
 
+static uint64_t all_sums(const struct reach_item *i)
+{
+	return i->uri + 3 * i->headers + 5 * i->without_headers + 7 * i->query_params;
+}
+
 static bool may_equal(const struct reach_item *a, const struct reach_item *b)
 {
 	return a->uri == b->uri && a->headers == b->headers && a->without_headers == b->without_headers &&
@@ -51,6 +72,52 @@ static bool may_shadow(const struct reach_item *earlier, const struct reach_item
 	return (earlier->headers == 0 || earlier->headers == later->headers) &&
 	       (earlier->without_headers == 0 || earlier->without_headers == later->without_headers) &&
 	       (earlier->query_params == 0 || earlier->query_params == later->query_params);
+}
+
+static void chains_init(struct chains *c, struct arena *a, size_t count)
+{
+	size_t slots = 16;
+
+	while (slots < count)
+		slots *= 2;
+	c->mask = slots - 1;
+	c->heads = arena_array(a, uint32_t, slots);
+	c->tails = arena_array(a, uint32_t, slots);
+	c->next = arena_array(a, uint32_t, count + 1);
+}
+
+static void chains_add(struct chains *c, uint64_t hash, uint32_t item)
+{
+	size_t slot = hash & c->mask;
+
+	*(c->tails[slot] != 0 ? &c->next[c->tails[slot] - 1] : &c->heads[slot]) = item + 1;
+	c->tails[slot] = item + 1;
+}
+
+static struct reach *reach_create(struct arena *a, size_t room)
+{
+	struct reach *r = arena_new(a, struct reach);
+
+	r->items = arena_array(a, struct reach_item, room + 1);
+	chains_init(&r->equal, a, room);
+	chains_init(&r->prefix, a, room);
+	return r;
+}
+
+static bool has_prefix(const struct http_match *m)
+{
+	return m->uri.kind == MATCH_PREFIX && m->uri.text.len <= REACH_PREFIX_MAX;
+}
+
+static void reach_add(struct reach *r, const struct http_match *m)
+{
+	r->items[r->count] = reach_item_of(m);
+	chains_add(&r->equal, all_sums(&r->items[r->count]), r->count);
+	if (has_prefix(m)) {
+		chains_add(&r->prefix, hash_slice(m->uri.text), r->count);
+		r->lengths[m->uri.text.len] = true;
+	}
+	r->count++;
 }
 
 static bool match_equal(const struct string_match *a, const struct string_match *b)
@@ -179,35 +246,68 @@ static bool ends_everything(const struct http_match *m)
 	       m->source_labels.count == 0 && m->source_namespace.at == NULL;
 }
 
-/* Returns whether the item is the same as one of an earlier route. */
-static bool check_item(struct decoder *d, const struct http_match *m,
-		       const struct reach_item *items, size_t count)
+static const struct http_match *find_equal_item(const struct reach *r, const struct reach_item *this)
 {
-	struct reach_item this = reach_item_of(m);
+	unsigned looked = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		if (!may_equal(&items[i], &this) || !items_equal(items[i].match, m))
-			continue;
+	for (uint32_t at = r->equal.heads[all_sums(this) & r->equal.mask]; at != 0 && looked++ < REACH_CHAIN_MAX;
+	     at = r->equal.next[at - 1])
+		if (may_equal(&r->items[at - 1], this) && items_equal(r->items[at - 1].match, this->match))
+			return r->items[at - 1].match;
+	return NULL;
+}
+
+/* Among those with exactly this prefix. */
+static const struct http_match *find_shadow_by(const struct reach *r, const struct reach_item *this,
+					       struct slice prefix)
+{
+	unsigned looked = 0;
+
+	for (uint32_t at = r->prefix.heads[hash_slice(prefix) & r->prefix.mask];
+	     at != 0 && looked++ < REACH_CHAIN_MAX; at = r->prefix.next[at - 1])
+		if (may_shadow(&r->items[at - 1], this) && shadows(r->items[at - 1].match, this->match))
+			return r->items[at - 1].match;
+	return NULL;
+}
+
+static const struct http_match *find_shadow(const struct reach *r, const struct reach_item *this)
+{
+	struct slice text = this->match->uri.text;
+	const struct http_match *found = NULL;
+
+	if (this->match->uri.kind != MATCH_PREFIX)
+		return NULL;
+	for (size_t len = 0; len <= text.len && len <= REACH_PREFIX_MAX; len++) {
+		const struct http_match *m =
+			r->lengths[len] ? find_shadow_by(r, this, slice_first(text, len)) : NULL;
+
+		if (m != NULL && (found == NULL || m->where.line < found->where.line))
+			found = m;
+	}
+	return found;
+}
+
+/* Returns whether the item is the same as one of an earlier route. */
+static bool check_item(struct decoder *d, const struct http_match *m, const struct reach *r)
+{
+	const struct reach_item this = reach_item_of(m);
+	const struct http_match *other = find_equal_item(r, &this);
+
+	if (other != NULL) {
 		decode_problem(d, SEVERITY_WARNING, m->where,
-			       "never reached: the same as the match at line %u",
-			       items[i].match->where.line);
+			       "never reached: the same as the match at line %u", other->where.line);
 		return true;
 	}
-	for (size_t i = 0; i < count; i++) {
-		if (!may_shadow(&items[i], &this) || !shadows(items[i].match, m))
-			continue;
+	other = find_shadow(r, &this);
+	if (other != NULL)
 		decode_problem(d, SEVERITY_WARNING, m->where,
-			       "never reached: prefix \"%.*s\" at line %u takes "
-			       "everything first",
-			       SLICE_ARG(items[i].match->uri.text), items[i].match->where.line);
-		break;
-	}
+			       "never reached: prefix \"%.*s\" at line %u takes everything first",
+			       SLICE_ARG(other->uri.text), other->where.line);
 	return false;
 }
 
-/* The items of one route, compared with `count` earlier ones. */
-static void check_route_items(struct decoder *d, const struct http_route *r,
-			      const struct reach_item *items, size_t count)
+/* The items of one route, compared with those of earlier ones. */
+static void check_route_items(struct decoder *d, const struct http_route *r, const struct reach *earlier)
 {
 	size_t duplicates = 0;
 
@@ -215,7 +315,7 @@ static void check_route_items(struct decoder *d, const struct http_route *r,
 		size_t mark = decode_push(d, "match");
 
 		decode_push_index(d, i);
-		duplicates += check_item(d, &r->match.items[i], items, count);
+		duplicates += check_item(d, &r->match.items[i], earlier);
 		decode_pop(d, mark);
 	}
 	if (r->match.count > 0 && duplicates == r->match.count)
@@ -229,16 +329,15 @@ static size_t count_items(const struct virtual_service *vs)
 
 	for (size_t i = 0; i < vs->http.count; i++)
 		count += vs->http.items[i].match.count;
-	return count < REACH_ITEMS_MAX ? count : REACH_ITEMS_MAX;
+	return count;
 }
 
 static void check_http(struct decoder *d, const struct virtual_service *vs)
 {
-	size_t room = count_items(vs);
-	struct reach_item *items = arena_array(d->arena, struct reach_item, room + 1);
 	const struct http_route *open = NULL;		/* the first without match */
 	const struct http_match *catch_all = NULL;
-	size_t count = 0;
+	struct arena *a = arena_create(0);
+	struct reach *earlier = reach_create(a, count_items(vs));
 
 	for (size_t i = 0; i < vs->http.count; i++) {
 		const struct http_route *r = &vs->http.items[i];
@@ -258,18 +357,18 @@ static void check_http(struct decoder *d, const struct virtual_service *vs)
 				       "everything",
 				       catch_all->where.line);
 		else
-			check_route_items(d, r, items, count);
+			check_route_items(d, r, earlier);
 		/* What a delegate does not match goes on to the next route. */
 		if (r->match.count == 0 && open == NULL && r->delegate == NULL)
 			open = r;
 		for (size_t j = 0; j < r->match.count && r->delegate == NULL; j++) {
 			if (catch_all == NULL && ends_everything(&r->match.items[j]))
 				catch_all = &r->match.items[j];
-			if (count < room)
-				items[count++] = reach_item_of(&r->match.items[j]);
+			reach_add(earlier, &r->match.items[j]);
 		}
 		decode_pop(d, mark);
 	}
+	arena_free(&a);
 }
 
 /* tls and tcp: the same with what acts at a gateway. */
@@ -294,7 +393,7 @@ static const struct l4_match *find_equal(const struct l4_route *routes, size_t c
 	size_t compared = 0;
 
 	for (size_t i = 0; i < count; i++)
-		for (size_t j = 0; j < routes[i].match.count && compared < REACH_ITEMS_MAX;
+		for (size_t j = 0; j < routes[i].match.count && compared < REACH_CHAIN_MAX;
 		     j++, compared++)
 			if (l4_equal(&routes[i].match.items[j], m))
 				return &routes[i].match.items[j];
