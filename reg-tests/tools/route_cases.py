@@ -17,6 +17,7 @@ from top to bottom:
     %% key NAME                 an issuer's: @jwks-NAME@ are its public keys
     %% token NAME KEY CLAIMS    @token-NAME@ is signed with that key; CLAIMS are members of a JSON object
     %% varying NAME …           fields of which explain cannot know the value: points of time, ports of clients
+    %% counter NAME VALUE       at the end `show counters` says so
     %% notes TEXT               the proxy says this while it loads (a part of a line of its log)
     %% cases                    what follows are cases
 
@@ -50,7 +51,6 @@ import concurrent.futures
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 
@@ -148,7 +148,7 @@ class Suite:
         self.path, self.folder = path, os.path.dirname(path)
         self.name = os.path.basename(path).removesuffix(".cases")
         self.documents, self.included, self.certificates, self.notes, self.lines = [], [], [], [], []
-        self.varying, self.keys, self.tokens = set(), [], []
+        self.varying, self.keys, self.tokens, self.counters = set(), [], [], []
         self.documents_wanted = False
         with open(path, encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
@@ -183,6 +183,8 @@ class Suite:
             self.certificates.append(rest.split())
         elif word == "key":
             self.keys.append(rest)
+        elif word == "counter":
+            self.counters.append(rest.replace(" ", ": "))
         elif word == "token":
             self.tokens.append(rest.split(" ", 2))
         elif word == "varying":
@@ -213,14 +215,7 @@ def question(case, version, proxy):
 def ask_live(words, proxy):
     """What serves, over its admin socket."""
     line = " ".join(re.sub(r"([^A-Za-z0-9])", r"\\\1", word) or '""' for word in words)
-    with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(PATIENCE)
-        s.connect(proxy.folder + "/admin.sock")
-        s.sendall(f"explain {line} json\n".encode("latin-1"))
-        answer = b""
-        while got := s.recv(65536):
-            answer += got
-    return json.loads(answer)
+    return json.loads(proxy.command(f"explain {line} json"))
 
 
 def ask_desk(words, proxy):
@@ -399,6 +394,12 @@ class Run:
             except (Failure, OSError, ValueError, LookupError) as why:
                 self.fail(case, f"{version}, {way}", repr(why) if isinstance(why, LookupError) else why)
 
+    def counters(self):
+        counted = self.proxy.command("show counters").splitlines() if self.proxy.suite.counters else []
+        for counter in self.proxy.suite.counters:
+            if counter not in counted:
+                self.failures.append(f"{self.proxy.suite.name}: no {counter!r} in {counted}")
+
     def notes(self):
         said = self.proxy.said()
         for note in self.proxy.suite.notes:
@@ -417,6 +418,7 @@ def run_suite(path, options):
                 run.case(case, version)
     run.log()
     run.notes()
+    run.counters()
     run.failures += proxy.stop()
     return len(cases), len(run.asked), run.failures
 

@@ -278,6 +278,17 @@ class Proxy:
             del self.connections[key]
             raise
 
+    def command(self, line):
+        """The answer to a command of the admin socket."""
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(PATIENCE)
+            s.connect(self.folder + "/admin.sock")
+            s.sendall(line.encode("latin-1") + b"\n")
+            answer = b""
+            while got := s.recv(65536):
+                answer += got
+        return answer.decode("latin-1")
+
     def log_lines(self, count):
         """The access log once it has so many lines."""
         deadline = time.monotonic() + PATIENCE
