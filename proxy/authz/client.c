@@ -12,7 +12,6 @@
 
 #include "sallyport/clock.h"
 
-
 #define CAUSE_TEXT(name, text)	text,
 static const char *const cause_texts[] = { AUTHZ_CAUSES(CAUSE_TEXT) };
 

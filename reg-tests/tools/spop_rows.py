@@ -344,7 +344,11 @@ def a_burst_of_connections():
 def more_connections_than_there_may_be():
     links, refused = [], 0
     for _ in range(1100):
-        links.append(Link(hello()))
+        links.append(Link())
+        try:
+            links[-1].send(hello())
+        except OSError:
+            pass				# refused already: what it was told is there to be read
     for link in links:
         kind, _, _, _, payload = link.next()
         if kind == AGENT_GOODBYE:
@@ -354,9 +358,12 @@ def more_connections_than_there_may_be():
     for link in links:
         link.socket.close()
     for _ in range(500):
-        with Link(hello()) as link:
-            if link.next()[0] == AGENT_HELLO:
-                return
+        try:
+            with Link(hello()) as link:
+                if link.next()[0] == AGENT_HELLO:
+                    return
+        except OSError:
+            pass
         time.sleep(0.01)
     raise AssertionError("none is let in afterwards")
 
