@@ -31,7 +31,7 @@ struct assembly {
 
 /* ---- routes of one VirtualService at one server ---- */
 
-enum { TOLD_SHARED_HOST, TOLD_CATCH_ALL, TOLD_MIRROR };	/* first_telling() */
+enum { TOLD_SHARED_HOST, TOLD_CATCH_ALL };	/* first_telling() */
 
 struct static_filter {
 	const struct bound_service *service;
@@ -95,10 +95,6 @@ static void add_mirror(struct snapshot_builder *b, struct route *r, struct route
 	m->cluster = service_registry_mirror_cluster(b->registry, to, of, number, &m->cluster_name);
 	m->per_million = per_million;
 	r->mirrors = items;
-	if (m->cluster != NULL && m->cluster->has_policies && first_telling(b, to, m->cluster, TOLD_MIRROR))
-		build_warning(b, of, to->where, "mirror %.*s: policies protect it, and only requests "
-			      "to itself are judged by them: it gets no copies of others",
-			      SLICE_ARG(m->cluster->host));
 }
 
 /* `mirror` and `mirrors` exclude each other in one document; a delegate may get one from its root. */

@@ -126,6 +126,33 @@ void judging_describe(struct judging *j, struct check_request *q)
 	describe_destination(j, q);
 }
 
+/* As the sidecar of that workload would see it: it is asked about in place of the gateway. Where there are
+ * several workloads, the others follow as what lies behind. */
+void judging_describe_copy(struct judging *j, const struct cluster *c, struct check_request *q)
+{
+	const struct message *m = j->request;
+	struct slice rest = c->workload_labels;
+
+	q->method = m->method;
+	q->scheme = m->scheme;
+	q->authority = m->authority;
+	q->path = m->path;
+	q->normalized = true;
+	q->brief = true;
+	q->workload = c->workload;
+	q->labels = slice_cut(&rest, ';');
+	if (rest.at != NULL) {
+		q->dest_workload = c->workload;
+		q->dest_labels = rest;
+	}
+	if (c->endpoints.count > 0)
+		q->destination.port = q->dest_port = c->endpoints.items[0].port;
+	q->rev = slice_of(j->snapshot->rev_of_load);
+	q->request_id = headers_value(&m->headers, HEADER_X_REQUEST_ID);
+	describe_remote(j, q);
+	describe_headers(j, q);
+}
+
 bool judging_is_due(const struct snapshot *s, const struct route_target *target)
 {
 	return s->gateway_has_policies || reached_cluster(target) != NULL;
@@ -204,6 +231,11 @@ static bool apply_verdict(struct judging *j, const struct check_reply *reply)
 		changed++;
 	}
 	return changed > 0;
+}
+
+void judging_allow_copy(struct judging *j, const struct check_reply *answer)
+{
+	apply_verdict(j, answer);
 }
 
 /* What the verified token says to routes. An agent of another make tells all of its claims, as JSON.

@@ -47,6 +47,12 @@ bool judging_is_due(const struct snapshot *s, const struct route_target *target)
 /* The question, all but what the connection says of its peer, which is there already. */
 void judging_describe(struct judging *j, struct check_request *q);
 
+/* The question about j->request as a copy that goes to `c`, likewise: may it have it, by the policies that
+ * reach `c` alone? */
+void judging_describe_copy(struct judging *j, const struct cluster *c, struct check_request *q);
+/* It may: what the verdict changes of the copy. */
+void judging_allow_copy(struct judging *j, const struct check_reply *answer);
+
 enum judged { JUDGED_GO_ON, JUDGED_ASK_AGAIN, JUDGED_NEEDS_BODY, JUDGED_DENIED, JUDGED_FAILED };
 
 /* What the verdict says is done to the request, and the route chosen again; `random` is for a draw. DENIED

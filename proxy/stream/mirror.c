@@ -10,16 +10,18 @@
  * A copy whose request is not complete when that is over is reset: half a body must not pass for a whole
  * one.
  *
- * A mirror that somebody's policies protect gets copies of those requests only that were judged for the
- * very same destination: nobody else was asked whether it may have them. */
+ * A mirror that policies protect gets what they allow: they are asked about the copy as it would be sent.
+ * No verdict in time means no copy. */
 #include <assert.h>
 #include <stdlib.h>
 
+#include "proxy/stream/judging.h"
 #include "proxy/stream/kept_body.h"
 #include "proxy/stream/stream_priv.h"
 
 #define MIRROR_STATES(X) \
-	X(NEW)		/* drawn; what comes of the body is kept */ \
+	X(NEW)		/* drawn; what comes of the body is kept, here and in the next two */ \
+	X(JUDGE)	/* waiting for the verdict of the mirror's policies, where it has any */ \
 	X(CONNECT)	/* waiting for a connection */ \
 	X(FORWARD)	/* the copy flows, then its response is awaited */ \
 	X(DONE)		/* counted; buried after the loop turn */
@@ -31,7 +33,8 @@ static const char *const state_name[] = { MIRROR_STATES(MIRROR_STATE_AS_TEXT) };
 
 #define TO(name)	(1u << MIRROR_##name)
 static const uint8_t may_follow[MIRROR_STATE_COUNT] = {
-	[MIRROR_NEW]     = TO(CONNECT) | TO(DONE),
+	[MIRROR_NEW]     = TO(JUDGE) | TO(CONNECT) | TO(DONE),
+	[MIRROR_JUDGE]   = TO(CONNECT) | TO(DONE),
 	[MIRROR_CONNECT] = TO(FORWARD) | TO(DONE),
 	[MIRROR_FORWARD] = TO(DONE),
 };
@@ -51,6 +54,7 @@ struct mirror_copy {
 	const struct cluster *cluster;		/* of `use` */
 	struct arena *arena;			/* owned; reset when recycled */
 	struct message *request;
+	struct authz_check *check;		/* JUDGE */
 	struct endpoint *endpoint;		/* one reference, counted active */
 	struct pool_request pool_request;
 	struct codec_stream *up;
@@ -148,6 +152,7 @@ static void finish(struct mirror_copy *m, atomic_ulong *why)
 		pool_cancel(s->pool, &m->pool_request);
 	if (up != NULL)
 		codec_reset(up, RESET_LOCAL_RESET);
+	authz_check_cancel(&m->check);
 	timer_cancel(s->worker, &m->timer);
 	release_endpoint(m, why != NULL);
 	kept_free(s->worker, &m->body);
@@ -329,13 +334,10 @@ static void on_pool_failed(void *owner, enum reset_reason why, const char *detai
 	finish(m, &m->server->counters.mirrors_failed);
 }
 
-static void connect_mirror(struct errand *e)
+static void connect_mirror(struct mirror_copy *m)
 {
-	struct mirror_copy *m = container_of(e, struct mirror_copy, errand);
 	struct server *s = m->server;
 
-	if (m->state == MIRROR_DONE)	/* its request was over first */
-		return;
 	m->endpoint = cluster_pick(m->cluster, s->worker, NULL, 0);
 	if (m->endpoint == NULL) {
 		finish(m, &s->counters.mirrors_failed);
@@ -345,6 +347,46 @@ static void connect_mirror(struct errand *e)
 	atomic_fetch_add_explicit(&m->endpoint->requests, 1, memory_order_relaxed);
 	enter(m, MIRROR_CONNECT);
 	pool_ask(s->pool, m->cluster, m->endpoint, &m->pool_request);
+}
+
+static void on_request_sent(struct errand *e)
+{
+	struct mirror_copy *m = container_of(e, struct mirror_copy, errand);
+
+	if (m->state == MIRROR_NEW)	/* neither judged nor over */
+		connect_mirror(m);
+}
+
+static void on_verdict(void *owner, const struct authz_verdict *v)
+{
+	struct mirror_copy *m = owner;
+	struct judging j = { .snapshot = m->use->snapshot, .arena = m->arena, .request = m->request };
+
+	m->check = NULL;
+	if (v->outcome != AUTHZ_ALLOWED) {
+		finish(m, &m->server->counters.mirrors_denied);
+		return;
+	}
+	judging_allow_copy(&j, &v->reply);
+	connect_mirror(m);
+}
+
+/* What the question says is copied before this returns. */
+static void ask_policies(struct stream *s, struct mirror_copy *m)
+{
+	struct judging j = { .snapshot = s->use->snapshot, .arena = s->arena, .x = &s->x,
+			     .request = m->request };
+	struct check_request q = { .tcp = false };
+
+	if (s->server->authz == NULL) {
+		finish(m, &s->server->counters.mirrors_denied);
+		return;
+	}
+	enter(m, MIRROR_JUDGE);
+	downstream_describe_peer(s->downstream, &q);
+	judging_describe_copy(&j, m->cluster, &q);
+	m->check = authz_check_start(s->server->authz, &q, worker_now_ms(s->server->worker) + j.snapshot->check_ms,
+				     on_verdict, m);
 }
 
 /* ---- for the stream ---- */
@@ -394,13 +436,10 @@ static void create(struct stream *s, const struct cluster *c)
 		send_end(m, NULL);
 	else
 		wait_for(m, m->wait_ms);
-	worker_run_last(server->worker, &m->errand, connect_mirror);
-}
-
-/* A verdict is about one destination. */
-static bool may_have(const struct stream *s, const struct cluster *c)
-{
-	return !c->has_policies || c == s->checked_cluster;
+	if (c->has_policies)
+		ask_policies(s, m);
+	else
+		worker_run_last(server->worker, &m->errand, on_request_sent);
 }
 
 void mirrors_create(struct stream *s)
@@ -417,8 +456,7 @@ void mirrors_create(struct stream *s)
 		if (to->cluster == NULL ||
 		    !share_is_drawn(to->per_million, worker_random(s->server->worker)))
 			continue;
-		if (may_have(s, to->cluster) &&
-		    (int64_t)atomic_load_explicit(&k->mirrors_active, memory_order_relaxed) < most)
+		if ((int64_t)atomic_load_explicit(&k->mirrors_active, memory_order_relaxed) < most)
 			create(s, to->cluster);
 		else
 			count_up(&k->mirrors_skipped, 1);

@@ -70,7 +70,8 @@ struct snapshot_use {
 	X(mirrors_timed_out, "copies given up: mirrorTimeout, or the route's timeout") \
 	X(mirrors_overrun, "copies given up: too far behind (mirrorBufferKb, mirrorMemoryKb)") \
 	X(mirror_bytes, "memory that holds what mirrors have not taken yet") \
-	X(mirrors_skipped, "copies not made: maxMirrors, or policies at the mirror") \
+	X(mirrors_denied, "copies not sent: the mirror's policies, or no verdict of them") \
+	X(mirrors_skipped, "copies not made: maxMirrors") \
 	X(upgrades, "requests upgraded (101)") \
 	X(upgrades_active, "upgraded requests in progress") \
 	X(upgrades_refused, "requests to upgrade to what is not served (403)") \
