@@ -134,14 +134,16 @@ static bool add_claim_name(struct slice name, struct slice *names, size_t *count
 /* What stands between the first `[` and the last `]`, cut at each `][`. */
 static bool bracketed_names(struct slice rest, struct slice *names, size_t *count)
 {
-	for (size_t i = 0; i + 1 < rest.len; i++)
-		if (rest.at[i] == ']' && rest.at[i + 1] == '[') {
-			if (!add_claim_name(slice_first(rest, i), names, count))
-				return false;
-			rest = slice_from(rest, i + 2);
-			i = (size_t)-1;
-		}
-	return add_claim_name(rest, names, count);
+	while (rest.at != NULL) {
+		size_t end = 0;
+
+		while (end < rest.len && !slice_starts(slice_from(rest, end), SLICE("][")))
+			end++;
+		if (!add_claim_name(slice_first(rest, end), names, count))
+			return false;
+		rest = end < rest.len ? slice_from(rest, end + 2) : NO_SLICE;
+	}
+	return true;
 }
 
 /* ".a.b" or "[a][b.c]" after the prefix; false: no claim key at all. */
