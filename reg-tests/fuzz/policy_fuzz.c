@@ -2,9 +2,11 @@
  *
  * policy_fuzz.c - the agent's judgement of hostile requests. The input is cut at newlines into a
  * path, an authority, a peer identity and headers. Whatever it says, one verdict comes, what the
- * policies forbid is not let through, and nothing unsafe is handed on. */
+ * policies forbid is not let through, and nothing unsafe is handed on; whoever asks why is told the same
+ * verdict, and of each refusal a reason. */
 #include "reg-tests/unit/policy_case.h"
 
+#include "spoa/reasoning.h"
 
 #define PARTS_MAX	64
 
@@ -20,7 +22,10 @@ static void prepare(void)
 		DENY(FROM("namespaces: [\"a*b*\"], trustDomains: [\"t*\"]"))
 		DENY(FROM("serviceAccounts: [n/s]"))
 		DENY(WHEN("request.headers[x-deny]", "values: [\"*\"]"))
-		ALLOW("{}");
+		POLICY("foo", "reads", "{rules: [" TO("methods: [GET], paths: [\"/r/{**}\", \"*g\"]") "]}")
+		POLICY("foo", "peers", "{rules: [{from: [{source: {principals: [\"*\"], notNamespaces: [z]}}], "
+		       "when: [{key: \"request.headers[x-t]\", notValues: [\"b*\"]}]}]}")
+		POLICY("foo", "none", "{}");
 
 	log_set_level(LOG_CRITICAL);
 	world_open(&world, NULL, documents);
@@ -45,6 +50,16 @@ static void check_verdict(const struct check *c, const struct verdict *v)
 	for (size_t i = 0; i < c->header_count; i++)
 		if (slice_eq_nocase(c->headers[i].name, SLICE("x-deny")))
 			must(!v->allow);
+}
+
+static void check_reasoning(const struct check *c, const struct verdict *v)
+{
+	const struct verdict *also = reasoning_of(world.index, world.tokens, c)->verdict;
+
+	must(also->allow == v->allow && also->status == v->status);
+	must(slice_eq(also->why, v->why) && slice_eq(also->policy, v->policy));
+	must(v->allow ? v->why.at == NULL && v->policy.len > 0 : v->why.len > 0);
+	must(!is_unsafe(v->why));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -74,6 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	};
 	must(decision_start(world.judge, &c, case_never, NULL, &d) == OK);
 	check_verdict(&c, decision_verdict(d));
+	check_reasoning(&c, decision_verdict(d));
 	arena_free(&c.arena);
 	return 0;
 }
