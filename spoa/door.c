@@ -149,12 +149,29 @@ static void try_allow(struct decision *d, const struct policy_list *list, const 
 		would_refuse(d, &m);
 }
 
+/* As Envoy's shadow engines put it. */
+static void log_shadow(const struct policy_list *list, const struct request *r, const char *engine, bool denies)
+{
+	struct match m;
+
+	if (list->count == 0 || !log_enabled(LOG_DEBUG))
+		return;
+	m = policies_match(list, r);
+	log_debug("dry-run", "request %.*s: istio_dry_run_%s_shadow_engine_result=%s "
+		  "istio_dry_run_%s_shadow_effective_policy_id=%.*s", SLICE_ARG(r->check->request_id), engine,
+		  (m.policy != NULL) == denies ? "denied" : "allowed", engine, SLICE_ARG(match_id(&m)));
+}
+
 static void shadow(struct decision *d, const struct policy_set *set, const struct request *r)
 {
 	if (set->shadow_deny.count + set->shadow_allow.count == 0)
 		return;
 	try_deny(d, &set->shadow_deny, r);
 	try_allow(d, &set->shadow_allow, r);
+	if (d->reasoner == NULL) {
+		log_shadow(&set->shadow_deny, r, "deny", true);
+		log_shadow(&set->shadow_allow, r, "allow", false);
+	}
 	if (d->shadow.at == NULL)
 		d->shadow = SLICE("allowed none");
 }

@@ -238,6 +238,15 @@ static void add_text_line(struct access_log *l, struct worker_log *wl, const str
 	}
 }
 
+/* Beyond Istio's keys, and only where the agent was asked. */
+static void add_json_extra(struct worker_log *wl, const char *key, struct slice value)
+{
+	if (value.len == 0)
+		return;
+	text_add(&wl->lines, slice_of(key));
+	text_add_json(&wl->lines, slice_first(value, ACCESS_LOG_FIELD_MAX));
+}
+
 static void add_json_line(struct access_log *l, struct worker_log *wl, const struct exchange *x)
 {
 	for (size_t i = 0; i < COUNT_OF(json_keys); i++) {
@@ -251,11 +260,8 @@ static void add_json_line(struct access_log *l, struct worker_log *wl, const str
 		else
 			text_add_json(&wl->lines, slice_first(value, ACCESS_LOG_FIELD_MAX));
 	}
-	/* Beyond Istio's keys, and only where the agent was asked. */
-	if (x->authz_reason.len > 0) {
-		text_add(&wl->lines, SLICE(",\"authz_reason\":"));
-		text_add_json(&wl->lines, slice_first(x->authz_reason, ACCESS_LOG_FIELD_MAX));
-	}
+	add_json_extra(wl, ",\"authz_reason\":", x->authz_reason);
+	add_json_extra(wl, ",\"authz_dry_run\":", x->authz_dry_run);
 	text_add_char(&wl->lines, '}');
 }
 

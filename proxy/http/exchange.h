@@ -48,6 +48,7 @@ struct exchange {
 	struct slice route_name;
 	struct slice cluster_name;		/* outbound|port|subset|host */
 	struct slice authz_reason;		/* policy, rule and reason of the verdict */
+	struct slice authz_dry_run;		/* what policies on trial would have said */
 
 	/* of the attempt */
 	struct slice upstream_host;		/* "ip:port" of the endpoint */

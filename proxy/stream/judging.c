@@ -322,6 +322,7 @@ static enum judged denied(struct judging *j, const struct authz_verdict *v, stru
 static void remember_reason(struct judging *j, const struct check_reply *answer)
 {
 	j->x->authz_reason = arena_slice(j->arena, answer->why.at != NULL ? answer->why : answer->policy);
+	j->x->authz_dry_run = arena_slice(j->arena, answer->shadow);
 	if (!answer->allow)
 		j->x->termination_details = j->x->authz_reason;
 }
