@@ -209,6 +209,52 @@ static void a_question_survives_the_socket(void **state)
 	text_fini(&line);
 }
 
+/* ---- the reference ---- */
+
+#define REFERENCE	"doc/explain.md"
+
+static struct slice reference(void)
+{
+	FILE *f = fopen(REFERENCE, "re");
+	char *bytes = arena_alloc(arena, 1 << 16);
+	size_t len;
+
+	assert_non_null(f);
+	len = fread(bytes, 1, (1 << 16) - 1, f);
+	fclose(f);
+	bytes[len] = '\0';
+	return slice_make(bytes, len);
+}
+
+static void every_outcome_is_documented(void **state)
+{
+	const char *text = reference().at;
+
+	(void)state;
+	for (int end = 0; end < EXPLAINED_END_COUNT; end++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "`%s`", explained_end_name(end));
+		if (strstr(text, name) == NULL)
+			fail_msg("%s does not say what %s is", REFERENCE, name);
+	}
+}
+
+static void every_option_is_documented(void **state)
+{
+	const char *text = reference().at, *usage = explain_usage;
+
+	(void)state;
+	while ((usage = strstr(usage, " --")) != NULL) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(usage + 1, " ,\n"), usage + 1);
+		if (strstr(text, name) == NULL)
+			fail_msg("%s does not say what %s is", REFERENCE, name);
+		usage += 3;
+	}
+}
+
 static int before_each(void **state)
 {
 	(void)state;
@@ -235,6 +281,8 @@ int main(void)
 		TEST(sallyctl_has_options_of_its_own),
 		TEST(a_line_is_split_as_it_was_meant),
 		TEST(a_question_survives_the_socket),
+		TEST(every_outcome_is_documented),
+		TEST(every_option_is_documented),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
