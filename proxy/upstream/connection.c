@@ -278,12 +278,15 @@ static void on_codec_idle(void *connection)
 		go_idle(u);
 }
 
-/* A reset found by reading is told to the codec alone; the connection is ours to end. */
+static void on_upstream_closed(void *owner);
+
+/* A reset found by reading was told to the codec alone, one found by what it wrote on the way to nobody:
+ * the connection is ours to end. */
 static void pump(struct upstream_connection *u)
 {
 	codec_pump(u->codec);
 	if (u->transport.dead)
-		connection_close(u);
+		on_upstream_closed(u);
 }
 
 static void on_codec_wants_input(void *connection)

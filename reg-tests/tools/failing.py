@@ -137,8 +137,8 @@ class Stream1:
                     sum(line.startswith(b"x-added:") for line in lines))
         if r.step.startswith("early"):
             self.answer(r)
-            wait_for_end(self.s)
-            raise Gone
+            self.read_body(r, fields)
+            return
         self.read_body(r, fields)
         if r.step in ("close", "refuse", "refusehead"):
             raise Gone
