@@ -540,6 +540,13 @@ size_t service_registry_mesh_addresses(struct service_registry *r, const struct 
 	return r->mesh.count;
 }
 
+const char *service_registry_why_none(const struct service_registry *r, struct slice name)
+{
+	const struct cluster_slot *slot = name_map_get(&r->slots, name);
+
+	return slot != NULL ? slot->why : NULL;
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return slice_cmp((*(struct cluster *const *)a)->name, (*(struct cluster *const *)b)->name);

@@ -55,6 +55,10 @@ struct mesh_address {
  * pattern; no UDP (gateway.md 14.2). Made once; the array lives in the arena. */
 size_t service_registry_mesh_addresses(struct service_registry *r, const struct mesh_address **out);
 
+/* Why there is no cluster of this name that was asked for; NULL: there is one, or nobody asked. For as long as
+ * the arena lives. */
+const char *service_registry_why_none(const struct service_registry *r, struct slice name);
+
 /* All clusters made so far, sorted by name; the array lives in the arena. */
 size_t service_registry_clusters(struct service_registry *r, struct cluster ***clusters);
 

@@ -62,6 +62,7 @@ static bool build(struct snapshot *s, const struct resource_set *set, struct pro
 	name_map_init(&b.told, b.arena);
 	describe_gateway(s, set);
 	b.registry = service_registry_build(set, b.arena, ps);
+	s->services = b.registry;
 	expect_verdicts(&b);
 	bind_documents(&b);
 	if (!build_listeners(&b))
@@ -120,6 +121,11 @@ void snapshot_unref(struct snapshot **sp)
 	object_must(s, KIND_SNAPSHOT);
 	if (atomic_fetch_sub_explicit(&s->obj.refs, 1, memory_order_acq_rel) == 1)
 		snapshot_destroy(s);
+}
+
+const char *snapshot_why_no_cluster(const struct snapshot *s, struct slice name)
+{
+	return service_registry_why_none(s->services, name);
 }
 
 static int cluster_by_name(const void *name, const void *item)

@@ -65,6 +65,7 @@ struct tls_settings {
 struct host_map;
 struct listener_plan;
 struct route_compiler;
+struct service_registry;
 
 /* What a chain carries once TLS, where it ends here, has been taken off. */
 enum chain_kind { CHAIN_HTTP, CHAIN_TCP };
@@ -120,6 +121,7 @@ struct snapshot {
 	int64_t check_ms;			/* a question to the agent, a provider's time included */
 	struct slice gateway_workload;		/* "namespace/name" of the proxy */
 	struct slice gateway_labels;		/* "k=v,k=v" */
+	const struct service_registry *services;	/* for snapshot_why_no_cluster() */
 	const struct host_map *https_hosts;	/* for snapshot_https_port() */
 	struct route_compiler *compiler;	/* owned: compiled expressions of the routes */
 };
@@ -146,6 +148,8 @@ bool listener_is_misdirected(const struct listener_plan *l, const struct chain *
 			     struct slice authority, const struct chain **same);
 /* Bound port of the HTTPS server that serves this host, for httpsRedirect (D4); 0: none. */
 uint32_t snapshot_https_port(const struct snapshot *s, struct slice authority);
+/* Why a destination has no cluster; NULL: it has one. */
+const char *snapshot_why_no_cluster(const struct snapshot *s, struct slice name);
 const struct cluster *snapshot_find_cluster(const struct snapshot *s, struct slice name);
 
 #endif

@@ -326,18 +326,14 @@ static void hint_redirect(struct explaining *e)
 static void hint_clusters(struct explaining *e)
 {
 	const struct explained *out = e->out;
-	struct slice host = out->targets.items[0].cluster_name;
 
-	for (size_t i = 0; i < out->targets.count; i++)
-		if (out->targets.items[i].cluster == NULL)
-			hint(e, "%.*s: no such service, port or subset; sallyport -c says which",
-			     SLICE_ARG(out->targets.items[i].cluster_name));
-	host = slice_from(host, (size_t)(slice_rfind(host, '|') + 1));
-	for (size_t i = 0; i < out->snapshot->clusters.count; i++) {
-		const struct cluster *c = out->snapshot->clusters.items[i];
+	for (size_t i = 0; i < out->targets.count; i++) {
+		const struct explained_target *t = &out->targets.items[i];
+		const char *why = snapshot_why_no_cluster(out->snapshot, t->cluster_name);
 
-		if (slice_eq(c->host, host))
-			hint(e, "there is %.*s (%s:%u)", SLICE_ARG(c->name), c->where.file, c->where.line);
+		if (t->cluster == NULL)
+			hint(e, "%.*s, weight %u of %llu: %s", SLICE_ARG(t->cluster_name), t->weight,
+			     (unsigned long long)out->weight_sum, why != NULL ? why : "there is none");
 	}
 }
 
@@ -384,6 +380,7 @@ void explain_hints(struct explaining *e)
 		e->host = authority_host(e->request->authority);
 	hint_certificate(e);
 	hint_client(e);
+	hint_clusters(e);
 	switch (e->out->end) {
 	case EXPLAINED_NO_LISTENER:	hint_listeners(e);	break;
 	case EXPLAINED_NO_CHAIN:	hint_chains(e);		break;
@@ -393,7 +390,6 @@ void explain_hints(struct explaining *e)
 	case EXPLAINED_MISDIRECTED:	hint_misdirected(e);	break;
 	case EXPLAINED_REDIRECT:
 	case EXPLAINED_TO_HTTPS:	hint_redirect(e);	break;
-	case EXPLAINED_NO_CLUSTER:	hint_clusters(e);	break;
 	case EXPLAINED_NO_ENDPOINT:	hint_endpoints(e);	break;
 	case EXPLAINED_DENIED:
 	case EXPLAINED_PREFLIGHT:
@@ -401,6 +397,7 @@ void explain_hints(struct explaining *e)
 	case EXPLAINED_RELAYED:
 	case EXPLAINED_DIRECT_RESPONSE:
 	case EXPLAINED_FORWARDED:
+	case EXPLAINED_NO_CLUSTER:
 	case EXPLAINED_ABORTED:
 	case EXPLAINED_END_COUNT:
 		break;
