@@ -4,7 +4,8 @@
 # what it says in NAME.log. While the file NAME.away exists it stays away.
 name=$1
 shift
-trap 'kill $pid 2>/dev/null; exit 0' TERM
+# One that a failed story has left stopped hears of it as well.
+trap 'kill $pid; kill -CONT $pid; exit 0' TERM
 while :; do
 	if [ -e "$name.away" ]; then
 		sleep 0.02
