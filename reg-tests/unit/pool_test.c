@@ -20,6 +20,7 @@ struct request {
 	struct codec_stream *stream;
 	struct arena *arena;
 	bool open_no_stream;
+	bool uploads;		/* a body, of which a piece is sent when the response begins */
 	unsigned ready, heads, ends, resets, failures, status;
 	size_t body;
 	enum reset_reason why;
@@ -35,6 +36,8 @@ static struct codec_settings settings = {
 	.head_bytes_max = 81920, .header_count_max = 100, .interim_max = 16, .connection_tokens_max = 9,
 };
 
+static const char upload[128 * 1024];
+
 /* --- the client side ---------------------------------------------------------------------------- */
 
 static void on_head(void *owner, struct message *m, bool end)
@@ -44,6 +47,8 @@ static void on_head(void *owner, struct message *m, bool end)
 	r->heads++;
 	r->status = m->status;
 	r->ends += end;
+	if (r->uploads)
+		codec_send_data(r->stream, slice_make(upload, sizeof(upload)));
 }
 
 static size_t on_data(void *owner, struct slice bytes)
@@ -95,7 +100,11 @@ static void on_ready(void *owner, struct upstream_connection *u)
 	headers_init(&m.headers, r->arena, 4);
 	r->stream = c->ops->open(c, r, &stream_events, r->arena);
 	assert_non_null(r->stream);
-	codec_send_head(r->stream, &m, true);
+	if (r->uploads) {
+		m.method = SLICE("POST");
+		m.framing = FRAMING_CHUNKED;
+	}
+	codec_send_head(r->stream, &m, !r->uploads);
 }
 
 static void on_failed(void *owner, enum reset_reason why, const char *detail)
@@ -579,6 +588,24 @@ static void test_the_peer_closes_before_the_response(void **state)
 	assert_int_equal(counted(&pool_counters(pool)->active), 0);
 }
 
+/* The response comes, and behind it a reset, which only the next piece of the request meets. */
+static void test_a_write_meets_the_reset_while_reading(void **state)
+{
+	struct request *r = request();
+	int fd = peer_accept();
+
+	(void)state;
+	r->uploads = true;
+	AWAIT(r->ready == 1);
+	turns(2);
+	peer_write(fd, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+	close(fd);		/* the request was not read: a reset */
+	AWAIT(r->heads == 1);
+	assert_int_equal(r->resets, 1);
+	assert_int_equal(r->why, RESET_CONNECTION_TERMINATION);
+	assert_int_equal(counted(&pool_counters(pool)->active), 0);
+}
+
 static void test_a_request_that_is_given_up_while_connecting(void **state)
 {
 	struct request *gone = request(), *r;
@@ -958,6 +985,7 @@ int main(void)
 		POOL_TEST(test_connection_close),
 		POOL_TEST(test_the_peer_closes_before_the_response),
 		POOL_TEST(test_the_peer_resets_before_the_response),
+		POOL_TEST(test_a_write_meets_the_reset_while_reading),
 		POOL_TEST(test_a_request_that_is_given_up_while_connecting),
 		POOL_TEST(test_many_requests_that_are_given_up_while_connecting),
 		POOL_TEST(test_a_request_that_is_given_up_on_the_wire),
