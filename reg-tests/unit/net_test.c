@@ -286,6 +286,62 @@ static void small_pieces_of_one_turn_are_one_write(void **state)
 	worker_free(&w);
 }
 
+static void ignore_message(struct worker *w, void *arg)
+{
+	(void)w, (void)arg;
+}
+
+struct errand_run {
+	struct errand errand;
+	struct grave grave;
+	struct peer *from, *to;
+	ssize_t seen;		/* of the bytes of this turn, when it ran */
+	bool buried;
+};
+
+static void bury_run(struct worker *w, struct grave *g)
+{
+	(void)w;
+	container_of(g, struct errand_run, grave)->buried = true;
+}
+
+static void run_errand(struct errand *e)
+{
+	struct errand_run *r = container_of(e, struct errand_run, errand);
+	char got[8];
+
+	assert_false(r->buried);
+	r->seen = recv(r->to->t.fd, got, sizeof(got), MSG_PEEK);
+	transport_queue(&r->from->t, SLICE("late"));
+}
+
+/* Behind what others write, before anything is freed; and what it writes does not wait for another turn. */
+static void errands_run_when_the_turn_is_written(void **state)
+{
+	struct worker *w = worker_create(0);
+	struct peer a, b;
+	struct errand_run r = { .from = &a, .to = &b };
+	char got[16];
+
+	(void)state;
+	pair(w, &a, &b);
+	worker_turn(w);			/* both are told that they are writable */
+	transport_queue(&a.t, SLICE("early"));
+	worker_run_last(w, &r.errand, run_errand);
+	worker_bury(w, &r.grave, bury_run);
+	b.t.events = &(const struct transport_events){ .on_readable = on_closed, .on_closed = on_closed,
+							.on_writable = on_closed, .on_connected = on_connected };
+	worker_post(w, ignore_message, NULL);
+	worker_turn(w);
+	assert_int_equal(r.seen, 5);
+	assert_true(r.buried);
+	assert_int_equal(recv(b.t.fd, got, sizeof(got), 0), 9);
+	assert_memory_equal(got, "earlylate", 9);
+	transport_close(&a.t);
+	transport_close(&b.t);
+	worker_free(&w);
+}
+
 static void data_and_fin_that_come_together_are_both_seen(void **state)
 {
 	struct worker *w = worker_create(0);
@@ -396,6 +452,7 @@ int main(void)
 		cmocka_unit_test(messages_reach_running_workers_in_order),
 		cmocka_unit_test(a_large_body_flows_through_small_buffers),
 		cmocka_unit_test(small_pieces_of_one_turn_are_one_write),
+		cmocka_unit_test(errands_run_when_the_turn_is_written),
 		cmocka_unit_test(data_and_fin_that_come_together_are_both_seen),
 		cmocka_unit_test(a_dead_peer_is_told_once),
 		cmocka_unit_test(connects_and_refusals_come_from_the_loop),
