@@ -95,6 +95,13 @@ static void describe_remote(const struct judging *j, struct check_request *q)
 	check_address_parse(text, &q->remote);
 }
 
+static void describe_body(const struct judging *j, struct check_request *q)
+{
+	q->has_body = j->has_body;
+	q->body = j->body;
+	q->body_partial = j->body_partial;
+}
+
 void judging_describe(struct judging *j, struct check_request *q)
 {
 	const struct snapshot *snapshot = j->snapshot;
@@ -111,9 +118,7 @@ void judging_describe(struct judging *j, struct check_request *q)
 	q->gateway = j->choice.chain->gateway;
 	q->rev = slice_of(snapshot->rev_of_load);
 	q->request_id = headers_value(&m->headers, HEADER_X_REQUEST_ID);
-	q->has_body = j->has_body;
-	q->body = j->body;
-	q->body_partial = j->body_partial;
+	describe_body(j, q);
 	j->checked_cluster = reached_cluster(j->choice.target);
 	if (j->checked_cluster != NULL && awaits_route(j))
 		j->checked_cluster = NULL;
@@ -149,6 +154,7 @@ void judging_describe_copy(struct judging *j, const struct cluster *c, struct ch
 		q->destination.port = q->dest_port = c->endpoints.items[0].port;
 	q->rev = slice_of(j->snapshot->rev_of_load);
 	q->request_id = headers_value(&m->headers, HEADER_X_REQUEST_ID);
+	describe_body(j, q);
 	describe_remote(j, q);
 	describe_headers(j, q);
 }

@@ -371,7 +371,8 @@ static void on_verdict(void *owner, const struct authz_verdict *v)
 	connect_mirror(m);
 }
 
-/* What the question says is copied before this returns. */
+/* What the question says is copied before this returns. The body is on its way already: a provider that has to
+ * see more of it than was collected for the request refuses the copy. */
 static void ask_policies(struct stream *s, struct mirror_copy *m)
 {
 	struct judging j = { .snapshot = s->use->snapshot, .arena = s->arena, .x = &s->x,
@@ -383,6 +384,7 @@ static void ask_policies(struct stream *s, struct mirror_copy *m)
 		return;
 	}
 	enter(m, MIRROR_JUDGE);
+	check_body_describe(s, &j);
 	downstream_describe_peer(s->downstream, &q);
 	judging_describe_copy(&j, m->cluster, &q);
 	m->check = authz_check_start(s->server->authz, &q, worker_now_ms(s->server->worker) + j.snapshot->check_ms,
