@@ -52,6 +52,16 @@ void client_wake(struct authz_client *c)
 
 /* ---- checks: made, queued, finished ---- */
 
+/* What was in the payload is lost. */
+static void make_room(struct authz_check *k, uint32_t bytes)
+{
+	free(k->payload);
+	k->payload = malloc(bytes);
+	if (k->payload == NULL)
+		fatal("out of memory: %u bytes for a question", bytes);
+	k->capacity = bytes;
+}
+
 static struct authz_check *take_check(struct authz_client *c)
 {
 	struct authz_check *k = TAILQ_FIRST(&c->spare);
@@ -61,9 +71,9 @@ static struct authz_check *take_check(struct authz_client *c)
 		c->spare_count--;
 	} else {
 		k = calloc(1, sizeof(*k));
-		if (k == NULL || (k->payload = malloc(AUTHZ_PAYLOAD_FIRST)) == NULL)
+		if (k == NULL)
 			fatal("out of memory: authz check");
-		k->capacity = AUTHZ_PAYLOAD_FIRST;
+		make_room(k, AUTHZ_PAYLOAD_FIRST);
 		k->client = c;
 	}
 	k->obj.kind = KIND_AUTHZ_CHECK;
@@ -86,6 +96,8 @@ static void give_back_check(struct authz_check *k)
 		free_check(k);
 		return;
 	}
+	if (k->capacity > AUTHZ_PAYLOAD_KEPT)	/* one burst of large heads must not be held for ever */
+		make_room(k, AUTHZ_PAYLOAD_FIRST);
 	TAILQ_INSERT_HEAD(&c->spare, k, queue);
 	c->spare_count++;
 }
@@ -253,11 +265,7 @@ static bool encode(struct authz_check *k, const struct check_request *q)
 			break;
 		if (k->capacity >= limit)
 			return false;
-		k->capacity *= 2;
-		free(k->payload);
-		k->payload = malloc(k->capacity);
-		if (k->payload == NULL)
-			fatal("out of memory: %u bytes for a question", k->capacity);
+		make_room(k, k->capacity * 2);
 	}
 	k->payload_bytes = (uint32_t)spop_writer_used(&w);
 	return true;

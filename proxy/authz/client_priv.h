@@ -29,6 +29,7 @@
 #define AUTHZ_INPUT_BYTES	65536
 #define AUTHZ_OUTPUT_BYTES	(256 << 10)	/* beyond, checks wait; no frame is larger */
 #define AUTHZ_PAYLOAD_FIRST	2048		/* a check's first buffer; it grows to the frame size */
+#define AUTHZ_PAYLOAD_KEPT	(16 << 10)	/* larger ones are not kept with a spare check */
 #define AUTHZ_SPARE_CHECKS	4096		/* kept for the next ones */
 
 #define KIND_AUTHZ_CLIENT	KIND('A', 'Z', 'C', 'L')
