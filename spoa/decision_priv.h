@@ -70,7 +70,6 @@ void decision_count(struct decision *d, const struct match *m);
 
 enum passage custom_pass(struct decision *d, const struct policy_set *set, struct request *r,
 			 struct changes *changes);
-void custom_add_response_headers(struct decision *d);
 
 /* judge.c. One reference, for the caller. */
 
