@@ -20,7 +20,7 @@ comes to, the last step is repeated. Steps:
     interim503    103, then 503
     limited503    503 with x-envoy-ratelimited
     last200       200, and the connection closes once the response has gone, unannounced
-    grpc14        200 with grpc-status 14 in the head, and nothing else
+    grpc14        200 with this grpc-status in the head, and nothing else
     late14        200, a body, and grpc-status 14 behind it
 TRY counts from 1, ATTEMPT is x-envoy-attempt-count. A line of the file failing.log tells each request, when
 its head has come: "NAME ID TRY ATTEMPT STEP METHOD PATH ADDED", the last how often it has the field x-added.
@@ -76,6 +76,7 @@ class Request:
         self.name, self.attempt = name, attempt
         self.size, self.sha = 0, hashlib.sha256()
         self.step, self.number = plan(name, method, path, attempt, added)
+        self.grpc = self.step.removeprefix("grpc").encode()
         self.status = int((re.search("[0-9]{3}$", self.step) or ["200"])[0])
 
     def take(self, data):
@@ -152,8 +153,8 @@ class Stream1:
         if r.step == "junk":
             self.s.sendall(b"this is no response\r\n\r\n")
             raise Gone
-        if r.step == "grpc14":
-            self.s.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ngrpc-status: 14\r\n\r\n")
+        if r.step.startswith("grpc"):
+            self.s.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ngrpc-status: %s\r\n\r\n" % r.grpc)
             return
         if r.step.startswith("interim"):
             self.s.sendall(b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n")
@@ -204,9 +205,9 @@ class Stream2:
             raise Gone
         elif r.step == "junk":
             self.h2.send_headers(stream, [("x-nothing", "1")])
-        elif r.step == "grpc14":
+        elif r.step.startswith("grpc"):
             self.h2.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc"),
-                                          ("grpc-status", "14")], end_stream=True)
+                                          ("grpc-status", r.grpc.decode())], end_stream=True)
         elif r.step == "late14":
             self.answer(stream, r, [("content-type", "application/grpc")], end=False)
             self.h2.send_headers(stream, [("grpc-status", "14")], end_stream=True)
