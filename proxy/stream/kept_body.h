@@ -3,10 +3,10 @@
  * kept_body.h - bytes of a request's body that were sent on and are kept: for another attempt to send them
  * again (replay.c), or for a copy of the request that goes elsewhere at its own pace.
  *
- * A tee belongs into on_request_data() of stream.c, behind attempt_send(): the bytes that this says were
+ * A tee belongs into stream_pass_data() of stream.c, behind attempt_send(): the bytes that this says were
  * taken are the body, in order, each exactly once, whatever attempts follow; a retry reads what it sends
  * again from here, and none of that comes by there a second time. The end, with the trailers, is
- * on_request_end(). Who is slower than the request keeps what it has not sent yet in a kept_body of its own,
+ * stream_pass_end(). Who is slower than the request keeps what it has not sent yet in a kept_body of its own,
  * bounded by kept_memory(), and drops from its front what has gone.
  *
  * Owner    embedded, all zero: empty, no memory held. The memory is the worker's blocks of BUFFER_BYTES, no
