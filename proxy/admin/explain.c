@@ -85,7 +85,8 @@ static struct authz_client *asker(struct proxy *p)
 	const char *addresses[PROXY_AGENTS_MAX];
 	const struct authz_client_config config = {
 		.addresses = addresses,
-		.address_count = server_agents(p->snapshot->settings, p->agent_address, addresses) };
+		.address_count = server_agents(p->snapshot->settings, p->agent_address, addresses),
+		.max_frame_size = SPOP_FRAME_SIZE_OURS };
 
 	if (p->asker == NULL)
 		p->asker = authz_client_create(p->base, &config);

@@ -11,7 +11,7 @@
 #include "spoa/token_cache.h"
 
 /* As a proxy asks. */
-#define FRAME_BYTES	(SPOP_FRAME_SIZE_DEFAULT - (SPOP_HEADER_MAX - SPOP_LENGTH_BYTES))
+#define FRAME_BYTES	(SPOP_FRAME_SIZE_OURS - (SPOP_HEADER_MAX - SPOP_LENGTH_BYTES))
 
 struct desk_judge {
 	struct jwks_store *keys;
