@@ -25,6 +25,7 @@ static const char usage[] =
 	"\n"
 	"  -f, --file PATH         documents, as sallyport reads them; without: what a running proxy serves\n"
 	"  -s, --socket PATH       of that proxy\n"
+	"      --jwks FILE         with -f: the keys that jwksUri would bring\n"
 	"      --junit FILE        results as JUnit XML; - is standard output\n"
 	"  -q, --quiet             only failures and the last line\n"
 	"\n"
@@ -33,7 +34,7 @@ static const char usage[] =
 struct run {
 	const char **files;			/* of documents */
 	size_t file_count;
-	const char *socket, *junit;
+	const char *socket, *junit, *jwks;
 	bool quiet;
 	struct explain_documents *documents;	/* NULL: a running proxy is asked */
 	FILE *out, *xml;			/* xml: NULL: none is wanted */
@@ -83,7 +84,9 @@ static void compare(const struct test_case *c, struct slice answer, struct text 
 {
 	json_t *found = json_loadb(answer.at, answer.len, JSON_REJECT_DUPLICATES, NULL);
 
-	if (found == NULL) {
+	/* A running proxy may refuse the question. */
+	if (found == NULL || json_is_false(json_object_get(found, "ok"))) {
+		json_decref(found);
 		text_printf(differences, "no explanation: %.*s\n", SLICE_ARG(slice_trim(answer)));
 		return;
 	}
@@ -184,12 +187,13 @@ static int run_files(struct run *r, char **paths, size_t count)
 
 /* ---- the command ---- */
 
-enum { OPTION_JUNIT = 256 };
+enum { OPTION_JUNIT = 256, OPTION_JWKS };
 
 static const struct option options[] = {
 	{ "file",   required_argument, NULL, 'f' },
 	{ "socket", required_argument, NULL, 's' },
 	{ "junit",  required_argument, NULL, OPTION_JUNIT },
+	{ "jwks",   required_argument, NULL, OPTION_JWKS },
 	{ "quiet",  no_argument,       NULL, 'q' },
 	{ "help",   no_argument,       NULL, 'h' },
 	{ NULL, 0, NULL, 0 },
@@ -214,6 +218,9 @@ static int take_options(struct run *r, int argc, char **argv)
 		case OPTION_JUNIT:
 			r->junit = optarg;
 			break;
+		case OPTION_JWKS:
+			r->jwks = optarg;
+			break;
 		case 'h':
 			fputs(usage, stdout);
 			return -1;
@@ -222,6 +229,8 @@ static int take_options(struct run *r, int argc, char **argv)
 			return EXIT_USAGE;
 		}
 	}
+	if (r->jwks != NULL && r->file_count == 0)
+		return misuse("--jwks is for documents: a running proxy fetches keys itself");
 	return optind < argc ? EXIT_OK : misuse("no file of tests");
 }
 
@@ -275,7 +284,10 @@ static int run_all(struct run *r, char **paths, size_t count)
 		if (r->documents == NULL)
 			return EXIT_COMMAND_FAILED;
 	}
-	status = run_and_report(r, paths, count);
+	if (r->jwks != NULL && !explain_documents_keys(r->documents, r->jwks, "test"))
+		status = EXIT_COMMAND_FAILED;
+	else
+		status = run_and_report(r, paths, count);
 	explain_documents_close(&r->documents);
 	return status;
 }

@@ -21,7 +21,7 @@ static const struct {
 	{ "url", NULL, false },		{ "method", "--request", false },	{ "headers", "--header", false },
 	{ "body", "--data", false },	{ "bodyBytes", "--body-bytes", false },	{ "http2", "--http2", true },
 	{ "clientIp", "--client-ip", false },	{ "sni", "--sni", false },	{ "port", "--port", false },
-	{ "connectTo", "--connect-to", false },	{ "listener", "--listener", false },
+	{ "connectTo", "--connect-to", false },	{ "listener", "--listener", false },	{ "at", "--at", false },
 };
 
 struct words {
