@@ -462,7 +462,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	case CONNECTION_STATE_COUNT:
 		break;
 	case CONNECTION_BACKOFF:
-		authz_connection_open(x);
+		if (!x->agent->leaving)	/* since this very turn */
+			authz_connection_open(x);
 		break;
 	case CONNECTION_CONNECTING:
 	case CONNECTION_HELLO:

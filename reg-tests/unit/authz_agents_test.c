@@ -347,6 +347,33 @@ static void every_agent_is_told_the_end_and_waited_for_a_while(void **state)
 	several_close(f);
 }
 
+static void use_the_second(evutil_socket_t fd, short what, void *arg)
+{
+	struct several *f = arg;
+
+	(void)fd, (void)what;
+	authz_client_use(f->client, &f->addresses[1], 1);
+}
+
+/* Its time to connect again has come in the very turn that it leaves in. */
+static void one_that_leaves_is_not_connected_to_again(void **state)
+{
+	struct several *f = several_open(0, NULL);
+	const struct timeval soon = { .tv_usec = 1000 };
+
+	(void)state;
+	script_unlisten(&f->agents[0]);
+	authz_client_use(f->client, f->addresses, 1);
+	turn_for(f->base, 10);
+	assert_int_equal(status_of(f, 0).state, AUTHZ_AGENT_CONNECTING);
+	event_base_once(f->base, -1, EV_TIMEOUT, use_the_second, f, &soon);
+	usleep(100000);		/* longer than the first back-off */
+	turn_until(f->base, f->agents[1].accepted == 1);
+	assert_int_equal(allowed_by(f), 1);
+	assert_int_equal(f->agents[0].accepted, 0);
+	several_close(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -356,6 +383,7 @@ int main(void)
 		cmocka_unit_test(a_question_goes_where_it_fits),
 		cmocka_unit_test(the_list_changes_and_what_is_under_way_is_answered),
 		cmocka_unit_test(one_that_goes_without_its_answers_holds_nothing_up),
+		cmocka_unit_test(one_that_leaves_is_not_connected_to_again),
 		cmocka_unit_test(every_agent_is_told_the_end_and_waited_for_a_while),
 		cmocka_unit_test(the_end_may_come_in_the_middle_of_a_change),
 	};
