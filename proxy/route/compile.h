@@ -21,7 +21,7 @@ void route_compiler_free(struct route_compiler **cp);
 
 /* What of a request the gateway's verdict may change before the route is chosen again. */
 struct verdict_reach {
-	bool claims, query;				/* tells claims; takes parameters out of the query */
+	bool claims, query;				/* tells claims; edits parameters of the query */
 	bool (*header)(const void *arg, struct slice name);	/* sets, changes or removes it; in lower case */
 	bool (*param)(const void *arg, struct slice name);
 	const void *arg;

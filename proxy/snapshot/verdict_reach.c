@@ -12,22 +12,30 @@ struct changed_fields {
 	LIST(const struct extension_provider *) providers;
 };
 
+/* One over gRPC may edit whatever it likes. */
+static bool asks_over_grpc(const struct changed_fields *f)
+{
+	for (size_t i = 0; i < f->providers.count; i++)
+		if (f->providers.items[i]->kind == PROVIDER_GRPC)
+			return true;
+	return false;
+}
+
 static bool is_header_changed(const void *arg, struct slice name)
 {
 	const struct changed_fields *f = arg;
 
 	for (size_t i = 0; i < f->providers.count; i++)
-		if (f->providers.items[i]->kind == PROVIDER_GRPC ||
-		    name_patterns_match(&f->providers.items[i]->upstream_on_allow, name))
+		if (name_patterns_match(&f->providers.items[i]->upstream_on_allow, name))
 			return true;
-	return name_map_get(&f->headers, name) != NULL;
+	return asks_over_grpc(f) || name_map_get(&f->headers, name) != NULL;
 }
 
 static bool is_param_changed(const void *arg, struct slice name)
 {
 	const struct changed_fields *f = arg;
 
-	return name_map_get(&f->params, name) != NULL;
+	return asks_over_grpc(f) || name_map_get(&f->params, name) != NULL;
 }
 
 static void add_header(struct snapshot_builder *b, struct changed_fields *f, struct slice name)
@@ -96,6 +104,6 @@ void expect_verdicts(struct snapshot_builder *b)
 			f->providers.items[f->providers.count++] = asked;
 	}
 	route_compiler_expect(b->s->compiler, &(struct verdict_reach){
-		.claims = b->s->gateway_verifies_tokens, .query = f->params.count != 0,
+		.claims = b->s->gateway_verifies_tokens, .query = f->params.count != 0 || asks_over_grpc(f),
 		.header = is_header_changed, .param = is_param_changed, .arg = f });
 }

@@ -673,6 +673,11 @@ static const struct verdict_row verdict_rows[] = {
 	{ CUSTOM("istio-system", "grpc"), "headers: {x-q: {exact: a}}", true },
 	{ CUSTOM("elsewhere", "grpc"), "headers: {x-q: {exact: a}}", false },
 	{ CUSTOM("istio-system", "grpc"), "method: {exact: GET}", false },
+	{ CUSTOM("istio-system", "grpc"), "queryParams: {tier: {exact: a}}", true },
+	{ CUSTOM("istio-system", "grpc"), "headers: {\":path\": {prefix: /}}", true },
+	{ CUSTOM("istio-system", "grpc"), "uri: {prefix: /}", false },
+	{ CUSTOM("istio-system", "web"), "queryParams: {tier: {exact: a}}", false },
+	{ CUSTOM("elsewhere", "grpc"), "queryParams: {tier: {exact: a}}", false },
 	{ "", "headers: {x-q: {exact: a}}", false },
 };
 
