@@ -35,6 +35,7 @@ struct fetch {
 	int64_t deadline_ms;
 	unsigned redirects;
 	size_t header_bytes;
+	int64_t max_age_s;		/* of this response; -1: it does not say */
 	struct text body;
 	const char *refusal;		/* static; why we ended it ourselves */
 	const char *bad_address;	/* static; why the last address was not connected to */
@@ -133,12 +134,43 @@ static size_t on_body(char *at, size_t one, size_t len, void *arg)
 	return len;
 }
 
+/* One directive; what is malformed says nothing. */
+static void take_directive(struct fetch *x, struct slice text)
+{
+	struct slice value = slice_trim(text), name = slice_trim(slice_cut(&value, '='));
+	uint64_t seconds;
+
+	value = slice_trim(value);
+	if (value.len >= 2 && value.at[0] == '"' && value.at[value.len - 1] == '"')
+		value = slice_make(value.at + 1, value.len - 2);
+	if (slice_eq_nocase(name, SLICE("no-store")) || slice_eq_nocase(name, SLICE("no-cache")))
+		x->max_age_s = 0;
+	else if (slice_eq_nocase(name, SLICE("max-age")) && slice_to_u64(value, &seconds) && x->max_age_s != 0)
+		x->max_age_s = seconds < INT32_MAX ? (int64_t)seconds : INT32_MAX;
+}
+
+static void take_cache_control(struct fetch *x, struct slice line)
+{
+	struct slice rest, name;
+
+	while (line.len > 0 && (line.at[line.len - 1] == '\r' || line.at[line.len - 1] == '\n'))
+		line.len--;
+	rest = line;
+	name = slice_cut(&rest, ':');
+	if (slice_starts(line, SLICE("HTTP/")))		/* another response begins */
+		x->max_age_s = -1;
+	if (!slice_eq_nocase(name, SLICE("cache-control")))
+		return;
+	while (rest.at != NULL)
+		take_directive(x, slice_cut(&rest, ','));
+}
+
 static size_t on_header(char *at, size_t one, size_t len, void *arg)
 {
 	struct fetch *x = arg;
 
-	(void)at;
 	(void)one;
+	take_cache_control(x, slice_make(at, len));
 	x->header_bytes += len;
 	if (x->header_bytes > FETCH_HEADER_BYTES_MAX) {
 		x->refusal = "the response's headers are too large";
@@ -262,21 +294,22 @@ static void on_transfer_done(void *owner, CURLcode code)
 	fetch_done_fn *done = x->done;
 	void *arg = x->arg;
 	char text[128], error_text[CURL_ERROR_SIZE];
-	const char *error;
+	struct fetch_reply reply = { .max_age_s = x->max_age_s };
 	struct text body;
 
 	if (code == CURLE_OK && x->refusal == NULL && follow_redirect(x))
 		return;
-	error = error_of(x, code, text, sizeof(text));
-	if (error != NULL) {
-		snprintf(error_text, sizeof(error_text), "%s", error);
-		error = error_text;
+	reply.error = error_of(x, code, text, sizeof(text));
+	if (reply.error != NULL) {
+		snprintf(error_text, sizeof(error_text), "%s", reply.error);
+		reply.error = error_text;
 	}
 	/* Gone before its owner hears of it, who may start the next one. */
 	body = x->body;
 	text_init(&x->body);
 	fetch_free(x);
-	done(arg, text_slice(&body), error);
+	reply.body = text_slice(&body);
+	done(arg, &reply);
 	text_fini(&body);
 }
 
@@ -294,6 +327,7 @@ struct fetch *fetch_start(struct fetcher *f, const char *url, int64_t timeout_ms
 	x->done = done;
 	x->arg = arg;
 	x->deadline_ms = clock_monotonic_ms() + timeout_ms;
+	x->max_age_s = -1;
 	text_init(&x->body);
 	x->next = f->first;
 	x->link = &f->first;

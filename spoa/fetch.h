@@ -41,8 +41,15 @@ struct fetcher *fetcher_create(struct event_base *base, const struct fetch_rules
 /* Cancels what is under way; clears the caller's pointer. */
 void fetcher_free(struct fetcher **fp);
 
-/* `body` is borrowed for the call. `error` NULL: a 2xx with all of its body. */
-typedef void fetch_done_fn(void *arg, struct slice body, const char *error);
+/* Borrowed for the call. */
+struct fetch_reply {
+	const char *error;		/* NULL: a 2xx with all of its body */
+	struct slice body;
+	/* For so long the response may be kept, by its Cache-Control (RFC 9111 5.2.2); 0 also for no-store and
+	 * no-cache; -1: it does not say. */
+	int64_t max_age_s;
+};
+typedef void fetch_done_fn(void *arg, const struct fetch_reply *reply);
 
 /* `timeout_ms` bounds everything, redirects included. Never NULL; `done` is called later, once. */
 struct fetch *fetch_start(struct fetcher *f, const char *url, int64_t timeout_ms,

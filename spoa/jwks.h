@@ -44,7 +44,8 @@ struct jwks_waiter;
 
 /* Begin with JWKS_CONFIG_DEFAULT and change what differs. Copied by jwks_store_create(). */
 struct jwks_config {
-	int64_t refresh_ms;		/* after a success */
+	int64_t refresh_ms;		/* after a success; sooner where the response's max-age is less … */
+	int64_t refresh_min_ms;		/* … but not before this */
 	unsigned refresh_retries;	/* inside one refresh */
 	int64_t retry_ms;		/* between them */
 	int64_t backoff_min_ms;		/* next cycle after a failed refresh; doubles … */
@@ -61,7 +62,7 @@ struct jwks_config {
 };
 
 #define JWKS_CONFIG_DEFAULT { \
-	.refresh_ms = 20 * 60 * 1000, .refresh_retries = 7, .retry_ms = 1000, \
+	.refresh_ms = 20 * 60 * 1000, .refresh_min_ms = 60 * 1000, .refresh_retries = 7, .retry_ms = 1000, \
 	.backoff_min_ms = 60 * 1000, .backoff_max_ms = 60 * 60 * 1000, \
 	.unknown_kid_ms = 30 * 1000, .no_keys_ms = 5 * 1000, \
 	.stale_max_ms = 7ll * 24 * 3600 * 1000, .body_bytes_max = JWKS_DOCUMENT_BYTES_MAX }

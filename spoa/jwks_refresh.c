@@ -119,8 +119,17 @@ static void fail(struct jwks_source *s, const char *why)
 	plan(s, s->backoff_ms);
 }
 
+/* As long as the issuer says, within bounds. */
+static int64_t refresh_in(const struct jwks_config *c, int64_t max_age_s)
+{
+	int64_t wait_ms = max_age_s >= 0 && max_age_s * 1000 < c->refresh_ms ? max_age_s * 1000 : c->refresh_ms;
+	int64_t least_ms = c->refresh_min_ms < c->refresh_ms ? c->refresh_min_ms : c->refresh_ms;
+
+	return wait_ms > least_ms ? wait_ms : least_ms;
+}
+
 /* `set` becomes the current one, unless it says the same as that. */
-static void succeed(struct jwks_source *s, struct jwk_set *set)
+static void succeed(struct jwks_source *s, struct jwk_set *set, int64_t max_age_s)
 {
 	struct jwk_set *old, *unused = set;
 	bool healed;
@@ -147,7 +156,7 @@ static void succeed(struct jwks_source *s, struct jwk_set *set)
 	jwk_set_unref(&unused);
 	s->in_cycle = false;
 	s->backoff_ms = 0;
-	plan(s, s->store->config.refresh_ms);
+	plan(s, refresh_in(&s->store->config, max_age_s));
 }
 
 /* ---- what comes ---- */
@@ -167,17 +176,17 @@ static void on_key_note(void *arg, size_t index, struct slice kid, enum jwt_stat
 
 /* A document that is a key set replaces the old one even if no key of it is usable: that is how
  * an issuer takes its keys back. One that is none counts as a failed fetch. */
-static void on_keys(void *arg, struct slice body, const char *error)
+static void on_keys(void *arg, const struct fetch_reply *reply)
 {
 	struct jwks_source *s = arg;
 	struct jwk_set *set;
 
 	s->fetch = NULL;
-	if (error != NULL) {
-		fail(s, error);
+	if (reply->error != NULL) {
+		fail(s, reply->error);
 		return;
 	}
-	set = jwk_set_parse(body, on_key_note, s);
+	set = jwk_set_parse(reply->body, on_key_note, s);
 	switch (jwk_set_status(set)) {
 	case JWKS_PARSE_ERROR:
 	case JWKS_NO_KEYS:
@@ -187,8 +196,8 @@ static void on_keys(void *arg, struct slice body, const char *error)
 		return;
 	default:
 		if (s->store->disk != NULL)
-			jwks_disk_write(s->store->disk, s->issuer, s->uri, body);
-		succeed(s, set);
+			jwks_disk_write(s->store->disk, s->issuer, s->uri, reply->body);
+		succeed(s, set, reply->max_age_s);
 	}
 }
 
@@ -220,15 +229,16 @@ static const char *check_discovery(const struct jwks_source *s, const json_t *do
 	return NULL;
 }
 
-static void on_discovery(void *arg, struct slice body, const char *error)
+static void on_discovery(void *arg, const struct fetch_reply *reply)
 {
 	struct jwks_source *s = arg;
+	const char *error = reply->error;
 	json_t *document = NULL;
 	struct slice uri;
 
 	s->fetch = NULL;
 	if (error == NULL) {
-		document = strict_json_object(body, JWKS_JSON_DEPTH_MAX);
+		document = strict_json_object(reply->body, JWKS_JSON_DEPTH_MAX);
 		error = check_discovery(s, document, &uri);
 	}
 	if (error != NULL)

@@ -31,6 +31,7 @@ struct issuer {
 	int status;			/* 0: never an answer */
 	size_t padding;			/* bytes of blanks behind the body */
 	char *body, *location;
+	const char *cache_control;	/* NULL: none */
 	atomic_uint hits;
 	char last_path[256];
 };
@@ -52,6 +53,8 @@ static void issuer_answer(struct evhttp_request *r, void *arg)
 	} else if (i->status != 0) {
 		if (i->location != NULL)
 			evhttp_add_header(evhttp_request_get_output_headers(r), "Location", i->location);
+		if (i->cache_control != NULL)
+			evhttp_add_header(evhttp_request_get_output_headers(r), "Cache-Control", i->cache_control);
 		evbuffer_add(out, i->body, strlen(i->body));
 		for (size_t n = 0; n < i->padding; n += 1024) {
 			static const char blanks[1024] = { [0 ... 1023] = ' ' };
@@ -97,6 +100,13 @@ static inline void issuer_redirect(struct issuer *i, const char *location)
 	issuer_set(i, 302, "");
 	pthread_mutex_lock(&i->lock);
 	i->location = strdup(location);
+	pthread_mutex_unlock(&i->lock);
+}
+
+static inline void issuer_cache(struct issuer *i, const char *cache_control)
+{
+	pthread_mutex_lock(&i->lock);
+	i->cache_control = cache_control;
 	pthread_mutex_unlock(&i->lock);
 }
 

@@ -571,6 +571,36 @@ static void test_retries_and_backoff(void **state)
 	jwks_source_close(&s);
 }
 
+/* The issuer's word counts between a minute and the time without it. */
+static void test_max_age(void **state)
+{
+	static const struct {
+		const char *cache_control;
+		int64_t seconds;
+	} rows[] = {
+		{ NULL, 1200 }, { "public, max-age=300", 300 }, { "MAX-AGE=\"300\"", 300 }, { "max-age=3600", 1200 },
+		{ "max-age=5", 60 }, { "max-age=0", 60 }, { "no-store", 60 }, { "max-age=600, no-cache", 60 },
+		{ "no-cache, max-age=600", 60 }, { "max-age=99999999999999999999", 1200 }, { "max-age=-5", 1200 },
+		{ "max-age", 1200 }, { "s-maxage=5, private", 1200 }, { "max-age=x, max-age=90", 90 },
+	};
+	uint64_t fetches = 0;
+	struct jwks_source *s;
+
+	(void)state;
+	s = open_path("/keys", 5000);
+	EVENTUALLY(status_of(s) == JWT_OK);
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		issuer_cache(issuer, rows[i].cache_control);
+		fetches = stats_of(s).fetches;
+		jwks_refresh(store, s);
+		EVENTUALLY(stats_of(s).fetches > fetches && stats_of(s).next_ms > 0);
+		if (stats_of(s).next_ms > rows[i].seconds * 1000 || stats_of(s).next_ms < rows[i].seconds * 1000 - 20000)
+			fail_msg("%s: %lld ms", rows[i].cache_control, (long long)stats_of(s).next_ms);
+	}
+	issuer_cache(issuer, NULL);
+	jwks_source_close(&s);
+}
+
 static void test_keys_nobody_confirms_are_dropped(void **state)
 {
 	struct jwks_source *s;
@@ -811,6 +841,7 @@ int main(void)
 		TEST(test_nobody_listens),
 		TEST(test_slow_issuer_delays_nobody),
 		TEST(test_retries_and_backoff),
+		TEST(test_max_age),
 		TEST(test_keys_nobody_confirms_are_dropped),
 		TEST(test_redirects),
 		TEST(test_refused_addresses),
