@@ -263,6 +263,14 @@ static const char *first_missing(const struct check_request *q, uint64_t seen)
 	return NULL;
 }
 
+static bool is_told(uint64_t seen, size_t offset)
+{
+	for (size_t i = 0; i < COUNT_OF(args); i++)
+		if (args[i].offset == offset)
+			return seen >> i & 1;
+	return false;
+}
+
 enum outcome check_request_read(struct spop_reader *r, const struct spop_message *m,
 				struct check_request *out, const char **missing)
 {
@@ -294,6 +302,9 @@ enum outcome check_request_read(struct spop_reader *r, const struct spop_message
 		else if (unusable == NULL)
 			unusable = a->name.at;
 	}
+	/* Another asker than ours may know nothing of it: then there may be a body. */
+	if (!out->tcp && !out->brief && !is_told(seen, offsetof(struct check_request, has_body)))
+		out->has_body = true;
 	*missing = !has_version ? "v" : unusable != NULL ? unusable : first_missing(out, seen);
 	return *missing == NULL ? OK : FAILED;
 }

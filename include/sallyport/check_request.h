@@ -59,7 +59,8 @@ struct check_request {
 	struct slice gateway;		/* "namespace/name" of the Gateway document */
 	struct slice request_id;
 	uint32_t deadline_ms;		/* budget that is left; 0: not told */
-	bool has_body;			/* ours: it may be asked for (body_wanted of the reply) */
+	bool has_body;			/* ours: it may be asked for (body_wanted of the reply); read as true
+					 * where another asker does not say */
 	struct slice body;		/* its beginning; absent: not told */
 	bool body_partial;		/* there is more of it */
 	bool brief;			/* ours: no claims, payload or h_ variables in the reply */

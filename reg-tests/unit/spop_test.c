@@ -529,6 +529,37 @@ static void a_question_survives_the_wire(void **state)
 		assert_int_equal(write_question(bytes, room, &q), 0);
 }
 
+/* Ours say that there is a body; of others that say nothing there may be one. */
+static void a_body_that_nobody_speaks_of_may_be_there(void **state)
+{
+	struct check_request q = a_question(), back;
+	unsigned char bytes[2048];
+	const char *missing;
+	struct spop_writer w;
+	size_t n;
+
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		q.brief = i & 1;
+		q.has_body = i & 2;
+		n = write_question(bytes, sizeof(bytes), &q);
+		assert_int_equal(read_question(bytes, n, &back, &missing), OK);
+		assert_int_equal(back.has_body, q.has_body || !q.brief);
+	}
+	q.brief = q.has_body = false;
+	n = write_question(bytes, sizeof(bytes), &q);
+	w = spop_writer_of(bytes + n, sizeof(bytes) - n);
+	spop_write_bytes(&w, SLICE("has-body"));
+	spop_write_bool(&w, false);
+	bytes[1 + strlen(CHECK_REQUEST_MESSAGE)]++;	/* arguments */
+	assert_int_equal(read_question(bytes, n + spop_writer_used(&w), &back, &missing), OK);
+	assert_false(back.has_body);
+	q.tcp = true;
+	n = write_question(bytes, sizeof(bytes), &q);
+	assert_int_equal(read_question(bytes, n, &back, &missing), OK);
+	assert_false(back.has_body);
+}
+
 static void a_question_cut_anywhere_is_refused(void **state)
 {
 	struct check_request q = a_question(), back;
@@ -709,6 +740,7 @@ int main(void)
 		cmocka_unit_test(hdrs_bin_is_walked),
 		cmocka_unit_test(header_lists_that_could_smuggle_are_refused),
 		cmocka_unit_test(a_question_survives_the_wire),
+		cmocka_unit_test(a_body_that_nobody_speaks_of_may_be_there),
 		cmocka_unit_test(a_question_cut_anywhere_is_refused),
 		cmocka_unit_test(a_connection_question_has_no_http_arguments),
 		cmocka_unit_test(what_is_missing_is_named),
