@@ -75,11 +75,9 @@ static size_t on_body(char *at, size_t one, size_t len, void *arg)
 static size_t on_header(char *at, size_t one, size_t len, void *arg)
 {
 	struct extauthz_call *c = arg;
-	struct slice line = slice_make(at, len), name, value;
+	struct slice line = transfer_header_line(at, len), name, value;
 
 	(void)one;
-	while (line.len > 0 && (line.at[line.len - 1] == '\r' || line.at[line.len - 1] == '\n'))
-		line.len--;
 	c->head_bytes += len;
 	if (c->head_bytes > EXTAUTHZ_HEAD_BYTES_MAX || c->response_count == EXTAUTHZ_HEADERS_MAX) {
 		c->refusal = "the head of its answer is too large";

@@ -151,12 +151,8 @@ static void take_directive(struct fetch *x, struct slice text)
 
 static void take_cache_control(struct fetch *x, struct slice line)
 {
-	struct slice rest, name;
+	struct slice rest = line, name = slice_cut(&rest, ':');
 
-	while (line.len > 0 && (line.at[line.len - 1] == '\r' || line.at[line.len - 1] == '\n'))
-		line.len--;
-	rest = line;
-	name = slice_cut(&rest, ':');
 	if (slice_starts(line, SLICE("HTTP/")))		/* another response begins */
 		x->max_age_s = -1;
 	if (!slice_eq_nocase(name, SLICE("cache-control")))
@@ -170,7 +166,7 @@ static size_t on_header(char *at, size_t one, size_t len, void *arg)
 	struct fetch *x = arg;
 
 	(void)one;
-	take_cache_control(x, slice_make(at, len));
+	take_cache_control(x, transfer_header_line(at, len));
 	x->header_bytes += len;
 	if (x->header_bytes > FETCH_HEADER_BYTES_MAX) {
 		x->refusal = "the response's headers are too large";

@@ -143,6 +143,13 @@ CURL *transfers_easy(void)
 	return easy;
 }
 
+struct slice transfer_header_line(const char *at, size_t len)
+{
+	while (len > 0 && (at[len - 1] == '\r' || at[len - 1] == '\n'))
+		len--;
+	return slice_make(at, len);
+}
+
 void transfer_start(struct transfers *ts, struct transfer *t)
 {
 	object_must(ts, KIND_TRANSFERS);

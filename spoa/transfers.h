@@ -10,6 +10,8 @@
 
 #include <curl/curl.h>
 
+#include "sallyport/slice.h"
+
 struct event_base;
 struct transfers;
 
@@ -29,6 +31,9 @@ void transfers_free(struct transfers **tp);
 /* A handle with what every transfer of ours has in common: http and https alone, TLS 1.2 or later, no
  * proxies of the environment, no signals. Never NULL. */
 CURL *transfers_easy(void);
+
+/* What CURLOPT_HEADERFUNCTION is given: a line of a head without its end, or empty. */
+struct slice transfer_header_line(const char *at, size_t len);
 
 /* `done` follows, never from inside this call. */
 void transfer_start(struct transfers *ts, struct transfer *t);

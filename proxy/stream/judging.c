@@ -102,23 +102,28 @@ static void describe_body(const struct judging *j, struct check_request *q)
 	q->body_partial = j->body_partial;
 }
 
-void judging_describe(struct judging *j, struct check_request *q)
+/* What is asked about, whoever is asked in its place. */
+static void describe_request(struct judging *j, const struct message *m, struct check_request *q)
 {
-	const struct snapshot *snapshot = j->snapshot;
-	const struct message *m = asked_request(j);
-
 	q->method = m->method;
 	q->scheme = m->scheme;
 	q->authority = m->authority;
 	q->path = m->path;
 	q->normalized = true;
 	q->brief = true;
-	q->workload = snapshot->gateway_workload;
-	q->labels = snapshot->gateway_labels;
-	q->gateway = j->choice.chain->gateway;
-	q->rev = slice_of(snapshot->rev_of_load);
+	q->rev = slice_of(j->snapshot->rev_of_load);
 	q->request_id = headers_value(&m->headers, HEADER_X_REQUEST_ID);
 	describe_body(j, q);
+	describe_remote(j, q);
+	describe_headers(j, q);
+}
+
+void judging_describe(struct judging *j, struct check_request *q)
+{
+	describe_request(j, asked_request(j), q);
+	q->workload = j->snapshot->gateway_workload;
+	q->labels = j->snapshot->gateway_labels;
+	q->gateway = j->choice.chain->gateway;
 	j->checked_cluster = reached_cluster(j->choice.target);
 	if (j->checked_cluster != NULL && awaits_route(j))
 		j->checked_cluster = NULL;
@@ -126,8 +131,6 @@ void judging_describe(struct judging *j, struct check_request *q)
 	j->checks++;
 	if (asked_claims(j) != NULL)
 		q->claims_of = asked_claims(j)->wire;
-	describe_remote(j, q);
-	describe_headers(j, q);
 	describe_destination(j, q);
 }
 
@@ -135,15 +138,9 @@ void judging_describe(struct judging *j, struct check_request *q)
  * several workloads, the others follow as what lies behind. */
 void judging_describe_copy(struct judging *j, const struct cluster *c, struct check_request *q)
 {
-	const struct message *m = j->request;
 	struct slice rest = c->workload_labels;
 
-	q->method = m->method;
-	q->scheme = m->scheme;
-	q->authority = m->authority;
-	q->path = m->path;
-	q->normalized = true;
-	q->brief = true;
+	describe_request(j, j->request, q);
 	q->workload = c->workload;
 	q->labels = slice_cut(&rest, ';');
 	if (rest.at != NULL) {
@@ -152,11 +149,6 @@ void judging_describe_copy(struct judging *j, const struct cluster *c, struct ch
 	}
 	if (c->endpoints.count > 0)
 		q->destination.port = q->dest_port = c->endpoints.items[0].port;
-	q->rev = slice_of(j->snapshot->rev_of_load);
-	q->request_id = headers_value(&m->headers, HEADER_X_REQUEST_ID);
-	describe_body(j, q);
-	describe_remote(j, q);
-	describe_headers(j, q);
 }
 
 bool judging_is_due(const struct snapshot *s, const struct route_target *target)
